@@ -1,0 +1,243 @@
+"""Inference parameters: what a job or a row may ask of the model, their bounds, and which one wins.
+
+A row's own parameter beats the job's, the job's beats the default. Only what is bounded here is checked: the engine
+checks the rest. Knows nothing of files, jobs or vLLM's sampling params.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import orjson
+
+from batch.errors import UsageError
+
+DEFAULT_MAX_LOGPROBS = 20
+MAX_STOPS = 16
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with one field of a body; `message` names field, value and bound."""
+
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a field may be: the words for it and the test."""
+
+    words: str
+    allows: Callable[[Any], bool]
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _is_integer(value: object) -> bool:
+    """True for 16, and for 16.0: some clients write every number as a float, and engines take it."""
+    return type(value) is int or (type(value) is float and value.is_integer())
+
+
+def _between(low: float, high: float) -> Bound:
+    return Bound(f"{low} to {high}", lambda value: _is_number(value) and low <= value <= high)
+
+
+def _integer(low: int, high: int | None = None) -> Bound:
+    words = f"an integer of at least {low}" if high is None else f"an integer, {low} to {high}"
+    top = math.inf if high is None else high
+    return Bound(words, lambda value: _is_integer(value) and low <= value <= top)
+
+
+def _is_stop(value: object) -> bool:
+    if isinstance(value, str):
+        return True
+    return isinstance(value, list) and len(value) <= MAX_STOPS and all(isinstance(stop, str) for stop in value)
+
+
+_NEVER = "chat templates come from the model or --engine-arg chat_template=FILE, not from a request"
+_TRUTH = Bound("true or false", lambda value: isinstance(value, bool))
+_OBJECTS = Bound("a list of objects", lambda value: isinstance(value, list) and all(type(v) is dict for v in value))
+_OBJECT = Bound("an object", lambda value: isinstance(value, dict))
+
+_EVERYWHERE = {
+    "model": Bound("the name of a model", lambda value: isinstance(value, str)),
+    "stream": Bound("false or absent (a batch has no stream to write to)", lambda value: value is False),
+    "chat_template": Bound(f"nothing here: {_NEVER}", lambda value: False),
+}
+_GENERATION = _EVERYWHERE | {
+    "temperature": _between(0.0, 2.0),
+    "top_p": Bound("more than 0, at most 1.0", lambda value: _is_number(value) and 0 < value <= 1),
+    # 0 and -1 both turn it off: vLLM's own default is 0.
+    "top_k": _integer(-1),
+    "presence_penalty": _between(-2.0, 2.0),
+    "frequency_penalty": _between(-2.0, 2.0),
+    "seed": _integer(-(2**63), 2**63 - 1),
+    "n": _integer(1, 128),
+    "max_tokens": _integer(1),
+    "stop": Bound(f"a string or at most {MAX_STOPS} strings", _is_stop),
+}
+_BOUNDS: dict[str, dict[str, Bound]] = {
+    "/v1/chat/completions": _GENERATION
+    | {
+        "messages": _OBJECTS,
+        "max_completion_tokens": _integer(1),
+        "logprobs": _TRUTH,
+        "tools": _OBJECTS,
+        "response_format": _OBJECT,
+        "chat_template_kwargs": _OBJECT,
+    },
+    # max_tokens=0 with echo only scores the prompt, so there is no lower bound of 1 here.
+    "/v1/completions": _GENERATION | {"max_tokens": _integer(0), "response_format": _OBJECT},
+    "/v1/responses": _GENERATION | {"max_output_tokens": _integer(1)},
+}
+_LOGPROBS = {"/v1/chat/completions": "top_logprobs", "/v1/completions": "logprobs", "/v1/responses": "top_logprobs"}
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "/v1/chat/completions": ("messages",),
+    "/v1/completions": ("prompt", "prompt_embeds"),
+    "/v1/embeddings": ("input", "messages"),
+}
+# Two names of one thing: a row that sets either must not meet the other one from the job.
+_SAME = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+
+
+class BodyCheck:
+    """Checks bodies of requests against the bounds, with the logprobs that the engine was told to allow."""
+
+    def __init__(self, *, max_logprobs: int = DEFAULT_MAX_LOGPROBS) -> None:
+        """`max_logprobs`: the engine's own limit; -1 for none."""
+        logprobs = _integer(-1) if max_logprobs < 0 else _integer(0, max_logprobs)
+        self._bounds = {
+            endpoint: bounds | ({_LOGPROBS[endpoint]: logprobs} if endpoint in _LOGPROBS else {})
+            for endpoint, bounds in _BOUNDS.items()
+        }
+
+    def __call__(self, body: Mapping[str, object], endpoint: str) -> Problem | None:
+        """Return the first problem of the body, or None. null stands for absent, as in OpenAI's API."""
+        required = _REQUIRED.get(endpoint)
+        if required is not None and not any(body.get(name) is not None for name in required):
+            return Problem(required[0], f"{required[0]}: missing, {endpoint} needs it")
+        bounds = self._bounds.get(endpoint, _EVERYWHERE)
+        for name in bounds.keys() & body.keys():
+            value = body[name]
+            if value is not None and not bounds[name].allows(value):
+                return Problem(name, f"{name}={shown(value)}: expected {bounds[name].words}")
+        return None
+
+
+_check_body = BodyCheck()
+
+
+def check_body(body: Mapping[str, object], endpoint: str) -> Problem | None:
+    """Return the first problem of a request's body, or None; bounds as they are without engine arguments."""
+    return _check_body(body, endpoint)
+
+
+def merge(defaults: Mapping[str, Any], job: Mapping[str, Any], row: Mapping[str, Any]) -> Body:
+    """Return one body: the row's parameters beat the job's, the job's beat the defaults. Nothing is changed in place.
+
+    A parameter that is null in the row is set by the row.
+    """
+    merged: Body = {**defaults}
+    for layer in (job, row):
+        for name in layer.keys() & _SAME.keys():
+            merged.pop(_SAME[name], None)
+        merged.update(layer)
+    return merged
+
+
+def shown(value: object) -> str:
+    """Return the value as the user wrote it, in JSON, cut at 80 characters."""
+    try:
+        text = orjson.dumps(value).decode()
+    except TypeError:
+        text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceParameters:
+    """What a job asks of the model for each of its rows, where the row does not ask otherwise. None: not asked."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    n: int | None = None
+    extra_body: dict[str, object] = field(default_factory=dict)
+    system_prompt: str | None = None
+
+    @staticmethod
+    def from_dict(given: Mapping[str, object]) -> InferenceParameters:
+        """Read `{"max_tokens": 16}` or `{"maxTokens": 16}`; extra_body may be an object or its JSON text.
+
+        Raises UsageError for an unknown name, a type or a bound.
+        """
+        values: dict[str, Any] = {}
+        for name, value in given.items():
+            if name not in _NAMES:
+                raise UsageError(f"inference parameter {name!r} is unknown: expected {', '.join(_FIELDS)}")
+            if value is not None:
+                values[_NAMES[name]] = value
+        values["extra_body"] = _read_extra_body(values.get("extra_body", {}))
+        if not isinstance(values.get("system_prompt", ""), str):
+            raise UsageError(f"system_prompt={shown(values['system_prompt'])}: expected a string")
+        for name in ("temperature", "top_p"):
+            if type(values.get(name)) is int:
+                values[name] = float(values[name])
+        parameters = InferenceParameters(**values)
+        parameters._check()
+        return parameters
+
+    def _check(self) -> None:
+        named = {name: value for name in _NUMBERS if (value := getattr(self, name)) is not None}
+        # A message, so that the check finds nothing missing; the extra body may hold its own.
+        for body in (named, {"messages": [], **self.extra_body}):
+            problem = check_body({"messages": [], **body}, "/v1/chat/completions")
+            if problem is not None and problem.field not in _BY_ENGINE:
+                raise UsageError(f"inference parameters: {problem.message}")
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what is set, by snake_case name; `from_dict` reads it back."""
+        given = {name: getattr(self, name) for name in _FIELDS}
+        return {name: value for name, value in given.items() if value not in (None, {})}
+
+    def body(self, endpoint: str) -> Body:
+        """Return the fields that a request to this endpoint gets from the job: only `extra_body` where none is generated."""
+        given: Body = {}
+        if endpoint in _BOUNDS:
+            given = {name: value for name in _NUMBERS if (value := getattr(self, name)) is not None}
+        if endpoint == "/v1/responses" and "max_tokens" in given:
+            given["max_output_tokens"] = given.pop("max_tokens")
+        return merge({}, given, self.extra_body)
+
+
+_FIELDS = tuple(field.name for field in fields(InferenceParameters))
+_NUMBERS = ("max_tokens", "temperature", "top_p", "top_k", "n")
+_BY_ENGINE = ("top_logprobs", "logprobs")
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(word.capitalize() for word in rest)
+
+
+_NAMES = {name: name for name in _FIELDS} | {_camel(name): name for name in _FIELDS}
+
+
+def _read_extra_body(given: object) -> Body:
+    if isinstance(given, str):
+        try:
+            given = orjson.loads(given or "{}")
+        except orjson.JSONDecodeError as error:
+            raise UsageError(f"extra_body is not JSON: {error}") from None
+    if not isinstance(given, dict):
+        raise UsageError(f"extra_body={shown(given)}: expected a JSON object")
+    return dict(given)
