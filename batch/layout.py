@@ -1,0 +1,68 @@
+"""Every key under a job's output prefix, and nowhere else.
+
+Knows nothing of what stands at the keys.
+"""
+
+from typing import Literal
+
+PartKind = Literal["results", "errors"]
+
+SPEC = "_job/spec.json"
+PLAN = "_job/plan.json"
+STOP = "_job/stop.json"
+MANIFEST = "manifest.json"
+
+JOB_PREFIX = "_job/"
+PROBE_PREFIX = "_job/probes/"
+EPOCH_PREFIX = "_job/epochs/"
+COMMIT_PREFIX = "_job/commits/"
+RESULTS_PREFIX = "results/"
+ERRORS_PREFIX = "errors/"
+
+_JSON = ".json"
+_END = ".end.json"
+
+
+def epoch(number: int) -> str:
+    """The claim of attempt `number`."""
+    return f"{EPOCH_PREFIX}{number:08d}{_JSON}"
+
+
+def attempt_end(number: int) -> str:
+    """The last words of attempt `number`."""
+    return f"{EPOCH_PREFIX}{number:08d}{_END}"
+
+
+def heartbeat(number: int) -> str:
+    """The one object that is overwritten, by the owner of that epoch only."""
+    return f"_job/heartbeats/{number:08d}{_JSON}"
+
+
+def commit(shard: int) -> str:
+    """The commit of a shard."""
+    return f"{COMMIT_PREFIX}{shard:08d}{_JSON}"
+
+
+def log(number: int) -> str:
+    """The log of attempt `number`."""
+    return f"_job/logs/attempt-{number:08d}.log"
+
+
+def part(kind: PartKind, shard: int, attempt: str) -> str:
+    """A part's key: unique per shard and attempt, so that two writers never meet."""
+    return f"{kind}/part-{shard:05d}-{attempt}.jsonl"
+
+
+def epoch_number(key: str) -> int | None:
+    """The number of an epoch's key; None for any other key."""
+    return _number(key, EPOCH_PREFIX)
+
+
+def commit_shard(key: str) -> int | None:
+    """The shard of a commit's key; None for any other key."""
+    return _number(key, COMMIT_PREFIX)
+
+
+def _number(key: str, prefix: str) -> int | None:
+    digits = key.removeprefix(prefix).removesuffix(_JSON)
+    return int(digits) if key == f"{prefix}{digits}{_JSON}" and digits.isascii() and digits.isdigit() else None

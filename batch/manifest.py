@@ -1,0 +1,183 @@
+"""The manifest: the closing ledger of a job, whose presence means that the job ended.
+
+Version 1; field names as users read them in `manifest.json`. Knows nothing of stores.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import orjson
+
+from batch.errors import JobFailed
+from batch.plan import Plan, Shard
+from batch.records import FORMAT, Commit, CorruptRecord, Part, Scalar, Stop, decode_record
+from batch.result import Usage
+from batch.spec import JobSpec
+
+
+class LedgerOpen(JobFailed):
+    """Lines went in that neither succeeded nor failed; the message names the shard or the input, and the counts."""
+
+
+class FinalState(StrEnum):
+    """How a job can have ended."""
+
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    EXPIRED = "EXPIRED"
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerInput:
+    """One input file, as it was planned and read."""
+
+    uri: str
+    bytes: int
+    etag: str
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """The model that answered; `revision` is empty where none is known."""
+
+    name: str
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineIdentity:
+    """The engine that answered, with its load-time configuration."""
+
+    name: str
+    version: str
+    config: dict[str, Scalar]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The ledger. `results` and `errors` are in shard order, which is input order."""
+
+    job_id: str
+    state: FinalState
+    spec_digest: str
+    lines: int
+    blank: int
+    succeeded: int
+    failed: int
+    failed_by_code: dict[str, int]
+    inputs: tuple[LedgerInput, ...]
+    results: tuple[Part, ...]
+    errors: tuple[Part, ...]
+    usage: Usage
+    rows_served_by_deduplication: int
+    model: ModelIdentity
+    engine: EngineIdentity
+    attempts: int
+    created_at: str
+    started_at: str
+    finished_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """What the closing attempt knows beyond the stored objects. Times are RFC 3339; `started_at` of the first attempt."""
+
+    engine: EngineIdentity
+    attempts: int
+    started_at: str
+    finished_at: str
+    model_revision: str = ""
+    rows_served_by_deduplication: int = 0
+
+
+def close_ledger(
+    spec: JobSpec, plan: Plan, *, commits: Mapping[int, Commit], stop: Stop | None, closing: Closing
+) -> Manifest:
+    """The manifest over one commit per shard. LedgerOpen unless every input's lines are accounted for."""
+    in_order = [_checked(shard, commits) for shard in plan.shards]
+    _check_inputs(plan, in_order)
+    failed_by_code: dict[str, int] = {}
+    for commit in in_order:
+        for code, rows in commit.failed_by_code.items():
+            failed_by_code[code] = failed_by_code.get(code, 0) + rows
+    return Manifest(
+        job_id=spec.job_id,
+        state=FinalState(stop.state) if stop else FinalState.COMPLETED,
+        spec_digest=spec.digest,
+        lines=plan.lines,
+        blank=plan.blank,
+        succeeded=sum(commit.succeeded for commit in in_order),
+        failed=sum(commit.failed for commit in in_order),
+        failed_by_code=dict(sorted(failed_by_code.items())),
+        inputs=tuple(LedgerInput(i.uri, i.size_bytes, i.etag, i.lines) for i in plan.inputs),
+        results=tuple(commit.results for commit in in_order if commit.results),
+        errors=tuple(commit.errors for commit in in_order if commit.errors),
+        usage=sum((commit.usage for commit in in_order), Usage()),
+        rows_served_by_deduplication=closing.rows_served_by_deduplication,
+        model=ModelIdentity(spec.model, closing.model_revision),
+        engine=closing.engine,
+        attempts=closing.attempts,
+        created_at=spec.created_at,
+        started_at=closing.started_at,
+        finished_at=closing.finished_at,
+    )
+
+
+def _checked(shard: Shard, commits: Mapping[int, Commit]) -> Commit:
+    """The shard's commit, whose counts agree with its parts and with the planned rows."""
+    commit = commits.get(shard.index)
+    if commit is None:
+        raise LedgerOpen(f"shard {shard.index} has no commit: its {shard.piece.rows} rows are unaccounted for; run again")
+    for kind, counted, part in (
+        ("results", commit.succeeded, commit.results),
+        ("errors", commit.failed, commit.errors),
+    ):
+        stored = part.rows if part else 0
+        if stored != counted:
+            raise LedgerOpen(f"shard {shard.index}: the commit counts {counted} rows in {kind}, its part holds {stored}")
+    done = commit.succeeded + commit.failed
+    if done != shard.piece.rows:
+        raise LedgerOpen(
+            f"shard {shard.index}: planned {shard.piece.rows} rows, "
+            f"committed {commit.succeeded} succeeded + {commit.failed} failed = {done}"
+        )
+    return commit
+
+
+def _check_inputs(plan: Plan, in_order: list[Commit]) -> None:
+    for index, planned in enumerate(plan.inputs):
+        own = [commit for shard, commit in zip(plan.shards, in_order, strict=True) if shard.input == index]
+        succeeded, failed = sum(c.succeeded for c in own), sum(c.failed for c in own)
+        if planned.lines != planned.blank + succeeded + failed:
+            raise LedgerOpen(
+                f"{planned.uri}: {planned.lines} lines, but {planned.blank} blank + "
+                f"{succeeded} succeeded + {failed} failed = {planned.blank + succeeded + failed}"
+            )
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """`manifest.json`: readable JSON with a newline at its end."""
+    usage = manifest.usage
+    fields = {"format": FORMAT} | {name: getattr(manifest, name) for name in Manifest.__dataclass_fields__}
+    fields["usage"] = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "cached_tokens": usage.cached_tokens,
+    }
+    return orjson.dumps(fields, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def decode_manifest(content: bytes, *, key: str) -> Manifest:
+    """The manifest that `encode_manifest` wrote. CorruptRecord names the key, the field and the value."""
+    try:
+        fields = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise CorruptRecord(f"{key}: not JSON ({error})") from None
+    usage = fields.get("usage") if isinstance(fields, dict) else None
+    if isinstance(usage, dict):
+        usage.pop("total_tokens", None)
+    return decode_record(Manifest, orjson.dumps(fields), key=key)

@@ -1,0 +1,229 @@
+"""The small objects a job leaves in its store, and their JSON.
+
+Every record is written once (heartbeats apart) and carries `"format": 1`.
+Knows nothing of keys, stores or the order in which they are written.
+"""
+
+import types
+import typing
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import StrEnum
+from functools import cache
+from typing import Any, TypeVar
+
+import orjson
+
+from batch.errors import JobFailed
+from batch.result import Usage
+
+FORMAT = 1
+
+Scalar = str | int | float | bool | None
+T = TypeVar("T")
+
+
+class CorruptRecord(JobFailed):
+    """A job object is not what this version writes; the message names the key and the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that holds a job. `process_started` and `boot_id` tell a reused pid from the same process."""
+
+    host: str
+    pid: int
+    process_started: str = ""
+    boot_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One attempt's claim on a job; the number is the fencing token."""
+
+    number: int
+    holder: Holder
+    started_at: str
+    options: dict[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What an attempt says of the whole job: rows counted from its beginning, speeds of this attempt."""
+
+    rows_total: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    rows_per_s: float = 0.0
+    prompt_tokens_per_s: float = 0.0
+    completion_tokens_per_s: float = 0.0
+    eta_s: float | None = None
+    message: str = ""
+
+    @property
+    def rows_done(self) -> int:
+        """Rows that have a result, of either kind."""
+        return self.succeeded + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The sign of life of an epoch's owner; `beat` grows by one each time."""
+
+    epoch: int
+    beat: int
+    at: str
+    phase: str
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One object of lines, by its key under the job's output prefix."""
+
+    key: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The receipt that makes a shard's parts the output of that shard."""
+
+    shard: int
+    epoch: int
+    attempt: str
+    results: Part | None
+    errors: Part | None
+    succeeded: int
+    failed_by_code: dict[str, int] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+
+    @property
+    def failed(self) -> int:
+        """Failed rows, over all codes."""
+        return sum(self.failed_by_code.values())
+
+
+class StopState(StrEnum):
+    """How a job may be told to end before all its rows ran."""
+
+    CANCELLED = "CANCELLED"
+    EXPIRED = "EXPIRED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The request to end a job early; the first one stands."""
+
+    state: StopState
+    message: str
+    at: str
+
+
+class Exit(StrEnum):
+    """How an attempt ended; a crash leaves no such record."""
+
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnd:
+    """An attempt's last words."""
+
+    epoch: int
+    exit: Exit
+    message: str
+    at: str
+
+
+def encode_record(record: object) -> bytes:
+    """One JSON object of the dataclass's fields plus `format`."""
+    body = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+    return b'{"format":%d,%b' % (FORMAT, body[1:])
+
+
+def decode_record(kind: type[T], content: bytes, *, key: str) -> T:
+    """The record that `encode_record` wrote. CorruptRecord names the key, the field and the value."""
+    try:
+        fields_by_name = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise CorruptRecord(f"{key}: not JSON ({error}); the object was damaged or written by another program") from None
+    if not isinstance(fields_by_name, dict) or fields_by_name.pop("format", None) != FORMAT:
+        raise CorruptRecord(f"{key}: not a format {FORMAT} record; another version of batchctl wrote it, use that one")
+    return typing.cast(T, _build(kind, fields_by_name, key))
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _build(kind: type, given: object, where: str) -> object:
+    if not isinstance(given, dict):
+        raise CorruptRecord(f"{where}: expected an object, found {given!r:.80}")
+    hints = _hints(kind)
+    unknown = sorted(given.keys() - hints.keys())
+    if unknown:
+        raise CorruptRecord(f"{where}: unknown field {unknown[0]!r}; a newer batchctl wrote it, use that one")
+    values = {name: _value(hints[name], value, f"{where}: {name}") for name, value in given.items()}
+    missing = [f.name for f in fields(kind) if f.name not in values and not _has_default(f)]
+    if missing:
+        raise CorruptRecord(f"{where}: field {missing[0]!r} is missing")
+    return kind(**values)
+
+
+def _has_default(declared: Any) -> bool:
+    import dataclasses
+
+    return declared.default is not dataclasses.MISSING or declared.default_factory is not dataclasses.MISSING
+
+
+def _value(hint: Any, given: object, where: str) -> object:
+    origin = typing.get_origin(hint)
+    if origin in (types.UnionType, typing.Union):
+        return _union_value(typing.get_args(hint), given, where)
+    if origin in (tuple, dict):
+        return _container_value(hint, given, where)
+    if is_dataclass(hint) and isinstance(hint, type):
+        return _build(hint, given, where)
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return _enum_value(hint, given, where)
+    if hint is float and type(given) is int:
+        return float(given)
+    if hint is object or type(given) is hint:
+        return given
+    raise CorruptRecord(f"{where}: expected {getattr(hint, '__name__', hint)}, found {given!r:.80}")
+
+
+def _union_value(choices: tuple[Any, ...], given: object, where: str) -> object:
+    if given is None and types.NoneType in choices:
+        return None
+    if type(given) in choices:
+        return given
+    compound = [choice for choice in choices if choice not in (types.NoneType, str, int, bool)]
+    if len(compound) == 1:
+        return _value(compound[0], given, where)
+    raise CorruptRecord(f"{where}: expected one of {choices}, found {given!r:.80}")
+
+
+def _container_value(hint: Any, given: object, where: str) -> object:
+    item = typing.get_args(hint)[1 if typing.get_origin(hint) is dict else 0]
+    if typing.get_origin(hint) is dict and isinstance(given, dict):
+        return {name: _value(item, value, f"{where}.{name}") for name, value in given.items()}
+    if typing.get_origin(hint) is tuple and isinstance(given, list):
+        return tuple(_value(item, value, f"{where}[{index}]") for index, value in enumerate(given))
+    raise CorruptRecord(f"{where}: expected {hint}, found {given!r:.80}")
+
+
+def _enum_value(kind: type[StrEnum], given: object, where: str) -> StrEnum:
+    try:
+        return kind(str(given))
+    except ValueError:
+        allowed = ", ".join(kind)
+        raise CorruptRecord(f"{where}: {given!r:.80} is not one of {allowed}") from None
