@@ -83,7 +83,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """What the closing attempt knows beyond the stored objects. Times are RFC 3339; `started_at` of the first attempt."""
+    """What the closing attempt knows beyond the stored objects. `started_at` is that of the first attempt."""
 
     engine: EngineIdentity
     attempts: int
@@ -130,14 +130,14 @@ def _checked(shard: Shard, commits: Mapping[int, Commit]) -> Commit:
     """The shard's commit, whose counts agree with its parts and with the planned rows."""
     commit = commits.get(shard.index)
     if commit is None:
-        raise LedgerOpen(f"shard {shard.index} has no commit: its {shard.piece.rows} rows are unaccounted for; run again")
+        raise LedgerOpen(f"shard {shard.index} has no commit: its {shard.piece.rows} rows have no result; run again")
     for kind, counted, part in (
         ("results", commit.succeeded, commit.results),
         ("errors", commit.failed, commit.errors),
     ):
         stored = part.rows if part else 0
         if stored != counted:
-            raise LedgerOpen(f"shard {shard.index}: the commit counts {counted} rows in {kind}, its part holds {stored}")
+            raise LedgerOpen(f"shard {shard.index}: the commit counts {counted} {kind}, its part holds {stored} rows")
     done = commit.succeeded + commit.failed
     if done != shard.piece.rows:
         raise LedgerOpen(
@@ -148,13 +148,15 @@ def _checked(shard: Shard, commits: Mapping[int, Commit]) -> Commit:
 
 
 def _check_inputs(plan: Plan, in_order: list[Commit]) -> None:
-    for index, planned in enumerate(plan.inputs):
-        own = [commit for shard, commit in zip(plan.shards, in_order, strict=True) if shard.input == index]
-        succeeded, failed = sum(c.succeeded for c in own), sum(c.failed for c in own)
-        if planned.lines != planned.blank + succeeded + failed:
+    succeeded, failed = [0] * len(plan.inputs), [0] * len(plan.inputs)
+    for shard, commit in zip(plan.shards, in_order, strict=True):
+        succeeded[shard.input] += commit.succeeded
+        failed[shard.input] += commit.failed
+    for planned, good, bad in zip(plan.inputs, succeeded, failed, strict=True):
+        if planned.lines != planned.blank + good + bad:
             raise LedgerOpen(
-                f"{planned.uri}: {planned.lines} lines, but {planned.blank} blank + "
-                f"{succeeded} succeeded + {failed} failed = {planned.blank + succeeded + failed}"
+                f"{planned.uri}: {planned.lines} lines, but {planned.blank} blank + {good} succeeded + {bad} failed "
+                f"= {planned.blank + good + bad}"
             )
 
 

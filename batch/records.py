@@ -4,9 +4,10 @@ Every record is written once (heartbeats apart) and carries `"format": 1`.
 Knows nothing of keys, stores or the order in which they are written.
 """
 
+import dataclasses
 import types
 import typing
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar
@@ -153,7 +154,7 @@ def decode_record(kind: type[T], content: bytes, *, key: str) -> T:
     try:
         fields_by_name = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise CorruptRecord(f"{key}: not JSON ({error}); the object was damaged or written by another program") from None
+        raise CorruptRecord(f"{key}: not JSON ({error}); something else than batchctl wrote or cut it") from None
     if not isinstance(fields_by_name, dict) or fields_by_name.pop("format", None) != FORMAT:
         raise CorruptRecord(f"{key}: not a format {FORMAT} record; another version of batchctl wrote it, use that one")
     return typing.cast(T, _build(kind, fields_by_name, key))
@@ -172,16 +173,10 @@ def _build(kind: type, given: object, where: str) -> object:
     if unknown:
         raise CorruptRecord(f"{where}: unknown field {unknown[0]!r}; a newer batchctl wrote it, use that one")
     values = {name: _value(hints[name], value, f"{where}: {name}") for name, value in given.items()}
-    missing = [f.name for f in fields(kind) if f.name not in values and not _has_default(f)]
-    if missing:
-        raise CorruptRecord(f"{where}: field {missing[0]!r} is missing")
-    return kind(**values)
-
-
-def _has_default(declared: Any) -> bool:
-    import dataclasses
-
-    return declared.default is not dataclasses.MISSING or declared.default_factory is not dataclasses.MISSING
+    try:
+        return kind(**values)
+    except TypeError as error:  # names the fields that are missing
+        raise CorruptRecord(f"{where}: {error}") from None
 
 
 def _value(hint: Any, given: object, where: str) -> object:
@@ -190,7 +185,7 @@ def _value(hint: Any, given: object, where: str) -> object:
         return _union_value(typing.get_args(hint), given, where)
     if origin in (tuple, dict):
         return _container_value(hint, given, where)
-    if is_dataclass(hint) and isinstance(hint, type):
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _build(hint, given, where)
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return _enum_value(hint, given, where)

@@ -91,7 +91,7 @@ class JobRecord:
 
 def fold(facts: JobFacts, now: datetime) -> JobRecord:
     """The job at `now`. Pure; the clock decides only `stale`."""
-    is_open = facts.manifest is None and facts.epoch is not None and facts.end is None
+    claim = None if facts.manifest or facts.end else facts.epoch
     return JobRecord(
         job_id=facts.spec.job_id,
         state=state_of(facts),
@@ -104,8 +104,8 @@ def fold(facts: JobFacts, now: datetime) -> JobRecord:
         progress=_progress(facts),
         rows=facts.plan.rows if facts.plan else None,
         lines=facts.plan.lines if facts.plan else None,
-        holder=facts.epoch.holder if facts.epoch and is_open else None,
-        stale=is_open and _silent_s(facts, now) > HEARTBEAT_TTL_S,
+        holder=claim.holder if claim else None,
+        stale=claim is not None and _silent_s(claim, facts.heartbeat, now) > HEARTBEAT_TTL_S,
         attempts=facts.attempts,
         manifest=facts.manifest,
         spec=facts.spec,
@@ -115,7 +115,7 @@ def fold(facts: JobFacts, now: datetime) -> JobRecord:
 def state_of(facts: JobFacts) -> JobState:
     """The state that the objects stand for; the first rule that fits wins."""
     if facts.manifest is not None:
-        return JobState(facts.manifest.state)
+        return JobState(facts.manifest.state.value)
     if facts.end is not None and facts.end.exit is Exit.FAILED:
         return JobState.FAILED
     if facts.stop is not None:
@@ -131,7 +131,7 @@ def state_of(facts: JobFacts) -> JobState:
 def _message(facts: JobFacts) -> str:
     if facts.manifest is None and facts.end is not None:
         return facts.end.message
-    if facts.stop is not None and (facts.manifest is None or facts.manifest.state == facts.stop.state):
+    if facts.stop is not None and (facts.manifest is None or facts.manifest.state.value == facts.stop.state.value):
         return facts.stop.message
     return facts.heartbeat.progress.message if facts.heartbeat and facts.manifest is None else ""
 
@@ -160,6 +160,6 @@ def _progress(facts: JobFacts) -> Progress:
     return Progress(rows_total=facts.plan.rows if facts.plan else 0)
 
 
-def _silent_s(facts: JobFacts, now: datetime) -> float:
-    last = facts.heartbeat.at if facts.heartbeat else facts.epoch.started_at if facts.epoch else rfc_now(now)
+def _silent_s(claim: Epoch, heartbeat: Heartbeat | None, now: datetime) -> float:
+    last = heartbeat.at if heartbeat else claim.started_at
     return (now - parse_rfc3339(last)).total_seconds()
