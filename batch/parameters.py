@@ -38,7 +38,7 @@ class Bound:
 
 
 def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    return type(value) in (int, float)
 
 
 def _is_integer(value: object) -> bool:
@@ -125,10 +125,10 @@ class BodyCheck:
         if required is not None and not any(body.get(name) is not None for name in required):
             return Problem(required[0], f"{required[0]}: missing, {endpoint} needs it")
         bounds = self._bounds.get(endpoint, _EVERYWHERE)
-        for name in bounds.keys() & body.keys():
-            value = body[name]
-            if value is not None and not bounds[name].allows(value):
-                return Problem(name, f"{name}={shown(value)}: expected {bounds[name].words}")
+        for name, value in body.items():
+            bound = bounds.get(name)
+            if bound is not None and value is not None and not bound.allows(value):
+                return Problem(name, f"{name}={shown(value)}: expected {bound.words}")
         return None
 
 
@@ -210,7 +210,7 @@ class InferenceParameters:
         return {name: value for name, value in given.items() if value not in (None, {})}
 
     def body(self, endpoint: str) -> Body:
-        """Return the fields that a request to this endpoint gets from the job: only `extra_body` where none is generated."""
+        """Return what a request to this endpoint gets from the job: `extra_body` only, where no text is generated."""
         given: Body = {}
         if endpoint in _BOUNDS:
             given = {name: value for name in _NUMBERS if (value := getattr(self, name)) is not None}
@@ -221,6 +221,7 @@ class InferenceParameters:
 
 _FIELDS = tuple(field.name for field in fields(InferenceParameters))
 _NUMBERS = ("max_tokens", "temperature", "top_p", "top_k", "n")
+_BY_ROW = frozenset({"model", "messages", "prompt", "input"})
 _BY_ENGINE = ("top_logprobs", "logprobs")
 
 
@@ -240,4 +241,6 @@ def _read_extra_body(given: object) -> Body:
             raise UsageError(f"extra_body is not JSON: {error}") from None
     if not isinstance(given, dict):
         raise UsageError(f"extra_body={shown(given)}: expected a JSON object")
+    for name in _BY_ROW & given.keys():
+        raise UsageError(f"extra_body holds {name!r}, which is each row's own: leave it out")
     return dict(given)
