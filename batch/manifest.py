@@ -170,7 +170,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
         "total_tokens": usage.total_tokens,
         "cached_tokens": usage.cached_tokens,
     }
-    return orjson.dumps(fields, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(fields, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
 
 
 def decode_manifest(content: bytes, *, key: str) -> Manifest:

@@ -145,7 +145,8 @@ class AttemptEnd:
 
 def encode_record(record: object) -> bytes:
     """One JSON object of the dataclass's fields plus `format`."""
-    body = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+    # A row's code, a StrEnum, may be a key; orjson takes those under this option only.
+    body = orjson.dumps(record, option=orjson.OPT_NON_STR_KEYS)
     return b'{"format":%d,%b' % (FORMAT, body[1:])
 
 
