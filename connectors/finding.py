@@ -1,0 +1,118 @@
+"""Finds dataset files behind names, wildcards and directories. Knows nothing of what is inside them."""
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from connectors.errors import NotFound, UnsupportedFormat
+from connectors.registry import locate, open_store
+from connectors.store import ObjectInfo
+from connectors.uri import Uri, parse_pattern
+
+FORMATS = ("jsonl", "jsonl.gz", "jsonl.zst", "parquet", "csv")
+_SUFFIXES = ", ".join(f".{suffix}" for suffix in FORMATS)
+_WILDCARD = re.compile(r"[*?]")
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """One version of one file. format is one of FORMATS, by the suffix of its name."""
+
+    uri: str
+    size_bytes: int
+    etag: str
+    format: str
+
+
+def find_inputs(patterns: Sequence[str]) -> list[InputFile]:
+    """The files behind addresses, wildcards (`*`, `?`, `**` for any depth) and directories.
+
+    In the order given, sorted inside one pattern; a file named twice counts once. Of a directory: files of known suffix
+    at any depth, without names that start with `_` or `.`. Raises NotFound (names the pattern), UnsupportedFormat,
+    BadUri.
+    """
+    found: dict[str, InputFile] = {}
+    for pattern in patterns:
+        uri = parse_pattern(pattern)
+        files = sorted(_behind(uri), key=lambda file: file.uri)
+        if not files:
+            raise NotFound(f"input {pattern!r}: no such file, and no files with a suffix of {_SUFFIXES} under it")
+        for file in files:
+            found.setdefault(file.uri, file)
+    return list(found.values())
+
+
+def _behind(uri: Uri) -> Iterator[InputFile]:
+    try:
+        yield _input_file(uri)
+        return
+    except NotFound:
+        pass
+    if _WILDCARD.search(uri.path):
+        matched = _local_matches(uri) if uri.scheme == "file" else _matches(uri)
+        yield from (_input_file(file, known) for file, known in matched)
+    else:
+        files = _local_files(uri) if uri.scheme == "file" else _files(uri)
+        for file, known in files:
+            if format_of(file.path) and not _is_hidden(file.path.removeprefix(uri.path)):
+                yield _input_file(file, known)
+
+
+def format_of(path: str) -> str | None:
+    """The format that a name stands for, or None."""
+    name = path.rpartition("/")[2].lower()
+    return next((suffix for suffix in FORMATS if name.endswith(f".{suffix}")), None)
+
+
+def _is_hidden(path: str) -> bool:
+    return any(segment.startswith(("_", ".")) for segment in path.split("/") if segment)
+
+
+def _input_file(uri: Uri, known: ObjectInfo | None = None) -> InputFile:
+    if known is None:
+        if not uri.path.strip("/"):
+            raise NotFound(f"{uri} is a bucket or root, not a file")
+        store, key = locate(str(uri))
+        known = store.head(key)
+    known_format = format_of(uri.path)
+    if known_format is None:
+        raise UnsupportedFormat(f"input {uri}: the suffix is none of {_SUFFIXES}")
+    return InputFile(str(uri), known.size_bytes, known.etag, known_format)
+
+
+def _local_matches(uri: Uri) -> Iterator[tuple[Uri, None]]:
+    # Only *, ? and ** are wildcards here: a name with brackets means itself.
+    for path in glob.iglob(uri.path.replace("[", "[[]"), recursive=True):  # noqa: PTH207 (Path.glob finds hidden names)
+        if not Path(path).is_dir():
+            yield Uri("file", "", path), None
+
+
+def _local_files(uri: Uri) -> Iterator[tuple[Uri, None]]:
+    for parent, directories, names in os.walk(uri.path):
+        directories[:] = [name for name in directories if not _is_hidden(name)]
+        for name in names:
+            yield Uri("file", "", f"{parent}/{name}"), None
+
+
+def _files(uri: Uri) -> Iterator[tuple[Uri, ObjectInfo]]:
+    prefix = f"{uri.path}/" if uri.path else ""
+    for found in open_store(f"{uri.scheme}://{uri.bucket}").list(prefix):
+        yield Uri(uri.scheme, uri.bucket, found.key), found
+
+
+def _matches(uri: Uri) -> Iterator[tuple[Uri, ObjectInfo]]:
+    fixed = _WILDCARD.split(uri.path, maxsplit=1)[0]
+    matcher = _matcher(uri.path)
+    for found in open_store(f"{uri.scheme}://{uri.bucket}").list(fixed):
+        if matcher.fullmatch(found.key):
+            yield Uri(uri.scheme, uri.bucket, found.key), found
+
+
+def _matcher(pattern: str) -> re.Pattern[str]:
+    """As a shell: `*` and `?` stay inside a name and do not match its leading dot; `**/` is any depth."""
+    tokens = {"**/": r"(?:(?!\.)[^/]+/)*", "**": r"(?!\.)[^/]*", "*": r"[^/]*", "?": r"[^/]"}
+    parts = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
+    return re.compile("".join(tokens.get(part) or re.escape(part) for part in parts))

@@ -1,0 +1,134 @@
+"""Dataset files: what they are, every line once, and pieces of them again. Knows nothing of what a line means."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from connectors.compression import decompressed
+from connectors.errors import Changed
+from connectors.finding import InputFile, find_inputs
+from connectors.lines import Line, LineSplitter
+from connectors.registry import locate
+from connectors.store import Store
+from connectors.tables import csv_lines, parquet_lines
+
+__all__ = ["InputFile", "Piece", "PieceReader", "find_inputs", "scan"]
+
+_READ_BYTES = 8 << 20
+_BLOCK_BYTES = 1 << 20
+_MAX_CURSORS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a file: bytes [start, end) of plain JSONL, 0-based rows or lines [start, end) of other formats.
+
+    first_line is the number of its first line; lines counts all of them, rows those that are not blank.
+    """
+
+    start: int
+    end: int
+    first_line: int
+    lines: int
+    rows: int
+
+
+def scan(file: InputFile, *, max_line_bytes: int) -> Iterator[tuple[int, Line]]:
+    """Every line once with its end, where a piece may be cut: the byte after its newline, or its ordinal + 1.
+
+    Streams in bounded memory. Raises Changed when the file is not the version found before, UnsupportedFormat.
+    """
+    store, key = locate(file.uri)
+    if file.format == "jsonl":
+        blocks = _blocks(store, key, file, 0, file.size_bytes)
+        return LineSplitter(max_line_bytes=max_line_bytes).split(blocks)
+    return ((line.number, line) for line in _lines_from(store, key, file, 0, max_line_bytes))
+
+
+class PieceReader:
+    """Reads pieces as `scan` gave them. Ascending pieces of one compressed or CSV file are read in one pass.
+
+    Owned by one thread; a store is opened once per file.
+    """
+
+    def __init__(self, *, max_line_bytes: int) -> None:
+        self._max_line_bytes = max_line_bytes
+        self._opened: dict[str, tuple[Store, str]] = {}
+        self._cursors: dict[InputFile, _Cursor] = {}
+
+    def read(self, file: InputFile, piece: Piece) -> list[Line]:
+        """The lines of the piece. Raises Changed when the file is not the planned version, NotFound."""
+        if file.uri not in self._opened:
+            self._opened[file.uri] = locate(file.uri)
+        store, key = self._opened[file.uri]
+        if file.format == "jsonl":
+            splitter = LineSplitter(
+                max_line_bytes=self._max_line_bytes, first_line=piece.first_line, first_offset=piece.start
+            )
+            blocks = _blocks(store, key, file, piece.start, piece.end)
+            lines = [line for _, line in splitter.split(blocks)]
+        else:
+            lines = self._read_rows(store, key, file, piece)
+        if len(lines) != piece.lines:
+            raise Changed(
+                f"{file.uri} changed: {piece.lines} lines were planned at {piece.start}..{piece.end}, "
+                f"{len(lines)} were found"
+            )
+        return lines
+
+    def _read_rows(self, store: Store, key: str, file: InputFile, piece: Piece) -> list[Line]:
+        if (found := store.head(key).etag) != file.etag:
+            raise Changed(f"{file.uri} changed: expected version {file.etag}, found {found}")
+        cursor = self._cursors.pop(file, None)
+        if cursor is None or cursor.position > piece.start:
+            cursor = _Cursor(piece.start, _lines_from(store, key, file, piece.start, self._max_line_bytes))
+        lines = cursor.read(piece.start, piece.end)
+        # Kept only after a good read: an iterator that raised would look like the end of the file.
+        self._cursors[file] = cursor
+        if len(self._cursors) > _MAX_CURSORS:
+            del self._cursors[next(iter(self._cursors))]
+        return lines
+
+
+class _Cursor:
+    """A place in the rows of one file."""
+
+    def __init__(self, position: int, lines: Iterator[Line]) -> None:
+        self.position = position
+        self._lines = lines
+
+    def read(self, start: int, end: int) -> list[Line]:
+        """Rows [start, end); start is not before the position."""
+        lines = list(islice(self._lines, start - self.position, end - self.position))
+        self.position = end
+        return lines
+
+
+def _lines_from(store: Store, key: str, file: InputFile, start: int, max_line_bytes: int) -> Iterator[Line]:
+    """The rows of a file that is not plain JSONL, from the 0-based row `start` on."""
+    if file.format == "parquet":
+        return _parquet_lines(store, key, file, start, max_line_bytes)
+    blocks = _blocks(store, key, file, 0, file.size_bytes)
+    if file.format == "csv":
+        lines = csv_lines(blocks, file.uri, max_line_bytes=max_line_bytes)
+    else:
+        texts = decompressed(blocks, file.format.rpartition(".")[2])
+        lines = (line for _, line in LineSplitter(max_line_bytes=max_line_bytes).split(texts))
+    return islice(lines, start, None)
+
+
+def _parquet_lines(store: Store, key: str, file: InputFile, start: int, max_line_bytes: int) -> Iterator[Line]:
+    with store.open(key, etag=file.etag) as stream:
+        yield from parquet_lines(stream, file.uri, start=start, max_line_bytes=max_line_bytes)
+
+
+def _blocks(store: Store, key: str, file: InputFile, start: int, end: int) -> Iterator[bytes]:
+    """Bytes [start, end) of the planned version in small blocks, read in large ones."""
+    while start < end:
+        content = store.get_range(key, start, min(start + _READ_BYTES, end), etag=file.etag)
+        if not content:
+            raise Changed(f"{file.uri} changed: it ends at byte {start}, {end} bytes were expected")
+        start += len(content)
+        # Small blocks keep the list of lines small where lines are short.
+        for at in range(0, len(content), _BLOCK_BYTES):
+            yield content[at : at + _BLOCK_BYTES]

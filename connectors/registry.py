@@ -1,0 +1,49 @@
+"""From an address to the store behind it. Knows nothing of what is kept there."""
+
+from pathlib import Path
+
+from connectors.errors import ConditionalWritesIgnored, StoreError
+from connectors.local import LocalStore
+from connectors.memory import MemoryStore
+from connectors.store import Store, create_once
+from connectors.uri import Uri, parse_uri
+
+
+def open_store(uri: str) -> Store:
+    """The store whose root is at this address; nothing is read or made yet. Raises BadUri."""
+    return _store_at(parse_uri(uri))
+
+
+def locate(uri: str) -> tuple[Store, str]:
+    """The store and the key of one object to read. A symbolic link to a local file is followed. Raises BadUri."""
+    parsed = parse_uri(uri)
+    if parsed.scheme == "file":
+        path = Path(parsed.path).resolve()
+        return LocalStore(Uri("file", "", str(path.parent))), path.name
+    return _store_at(Uri(parsed.scheme, parsed.bucket, "")), parsed.path
+
+
+def probe(store: Store, prefix: str, nonce: str) -> None:
+    """Try that the store creates only once. Raises ConditionalWritesIgnored. Leaves nothing behind."""
+    key = f"{prefix.rstrip('/')}/probe-{nonce}".lstrip("/")
+    first, second = f"first {nonce}".encode(), f"second {nonce}".encode()
+    try:
+        if create_once(store, key, first) != first:
+            raise StoreError(f"{store.uri}/{key}: an object of that name already stood there; use a fresh nonce")
+        if create_once(store, key, second) != first:
+            raise ConditionalWritesIgnored(
+                f"{store.uri} ignores conditional writes: a second create of {key} overwrote the first, so two workers "
+                "could overwrite each other's results. Use a store with If-None-Match (S3, GCS, Azure, a local disk)."
+            )
+    finally:
+        store.delete(key)
+
+
+def _store_at(uri: Uri) -> Store:
+    if uri.scheme == "file":
+        return LocalStore(uri)
+    if uri.scheme == "memory":
+        return MemoryStore(uri)
+    from connectors.cloud import open_cloud_store
+
+    return open_cloud_store(uri)

@@ -1,0 +1,113 @@
+"""The Store protocol: six verbs over objects under one root. Knows nothing of what the objects mean."""
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+
+from connectors.errors import Forbidden
+from connectors.uri import key_problem
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+OPEN_BUFFER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One object. key is relative to the root of its store; etag identifies the version of the content."""
+
+    key: str
+    size_bytes: int
+    etag: str
+
+
+class Store(Protocol):
+    """Objects under one root. Safe for many threads, processes and machines at once; keys that leave it: Forbidden."""
+
+    @property
+    def uri(self) -> str:
+        """Canonical address of the root."""
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Put if absent, atomically and durably. False: something stands there. ValueError if content is empty."""
+
+    def put(self, key: str, content: bytes) -> None:
+        """Overwrite atomically: a reader sees the old content or the new, never a part."""
+
+    def get(self, key: str) -> bytes:
+        """The whole content. Raises NotFound."""
+
+    def get_range(self, key: str, start: int, end: int, *, etag: str | None = None) -> bytes:
+        """Bytes [start, end), fewer where the object ends before. Raises NotFound, Changed when the etag differs."""
+
+    def open(self, key: str, *, etag: str | None = None) -> BinaryIO:
+        """A seekable buffered stream at the beginning. Raises NotFound, Changed (also while reading)."""
+
+    def head(self, key: str) -> ObjectInfo:
+        """Size and version. Raises NotFound."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Every object whose key starts with the text `prefix`, at any depth, sorted by key."""
+
+    def delete(self, key: str) -> None:
+        """Remove the object; absent is fine."""
+
+
+def create_once(store: Store, key: str, content: bytes) -> bytes:
+    """Create, and return the content that stands there: ours, also after a lost acknowledgement, or an earlier one."""
+    return content if store.create(key, content) else store.get(key)
+
+
+def checked_key(root: str, key: str) -> str:
+    """The key, if it stays below its root. Raises Forbidden."""
+    if problem := key_problem(key):
+        raise Forbidden(f"key {key!r} refused in {root}: {problem}")
+    return key
+
+
+def checked_content(key: str, content: bytes) -> bytes:
+    """The content, if it may be created. Raises ValueError: some stores cannot create an empty object safely."""
+    if not content:
+        raise ValueError(f"create of {key!r} needs a non-empty content")
+    return content
+
+
+class RangeFile(io.RawIOBase):
+    """A seekable stream made of range reads. Knows nothing of the store behind `read_range`."""
+
+    def __init__(self, read_range: Callable[[int, int], bytes], size_bytes: int) -> None:
+        self._read_range = read_range
+        self._size_bytes = size_bytes
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size_bytes}[whence]
+        if origin + offset < 0:
+            raise ValueError(f"cannot seek to {origin + offset}")
+        self._position = origin + offset
+        return self._position
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer).cast("B")
+        end = min(self._position + len(view), self._size_bytes)
+        if end <= self._position:
+            return 0
+        content = self._read_range(self._position, end)
+        view[: len(content)] = content
+        self._position += len(content)
+        return len(content)
+
+    def buffered(self) -> BinaryIO:
+        """This stream behind a read buffer."""
+        return cast(BinaryIO, io.BufferedReader(self, OPEN_BUFFER_BYTES))
