@@ -5,7 +5,6 @@ Knows nothing of stores: works on the text of URIs alone.
 
 from __future__ import annotations
 
-import os.path
 import re
 from collections.abc import Sequence
 
@@ -13,9 +12,14 @@ _WILDCARD = re.compile(r"[*?\[]")
 
 
 def common_root(inputs: Sequence[str]) -> str:
-    """Return the deepest folder, ending in "/", that holds everything the URIs and patterns name; "" where none does."""
+    """Return the deepest folder, with its "/", that holds all that the URIs and patterns name; "" where none does."""
     folders = [_folder(named) for named in inputs]
-    return os.path.commonprefix(folders).rpartition("/")[0] + "/" if folders else ""
+    shared = []
+    for steps in zip(*(folder.split("/") for folder in folders), strict=False):
+        if len(set(steps)) > 1:
+            break
+        shared.append(steps[0])
+    return "/".join(shared).removesuffix("/") + "/" if shared else ""
 
 
 def label(root: str, file: str) -> str:

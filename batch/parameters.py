@@ -17,6 +17,7 @@ from batch.errors import UsageError
 
 DEFAULT_MAX_LOGPROBS = 20
 MAX_STOPS = 16
+_SHOWN_CHARACTERS = 80
 
 Body = dict[str, Any]
 
@@ -70,7 +71,7 @@ _OBJECT = Bound("an object", lambda value: isinstance(value, dict))
 _EVERYWHERE = {
     "model": Bound("the name of a model", lambda value: isinstance(value, str)),
     "stream": Bound("false or absent (a batch has no stream to write to)", lambda value: value is False),
-    "chat_template": Bound(f"nothing here: {_NEVER}", lambda value: False),
+    "chat_template": Bound(f"nothing here: {_NEVER}", lambda _: False),
 }
 _GENERATION = _EVERYWHERE | {
     "temperature": _between(0.0, 2.0),
@@ -159,7 +160,7 @@ def shown(value: object) -> str:
         text = orjson.dumps(value).decode()
     except TypeError:
         text = str(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
 
 
 @dataclass(frozen=True, slots=True)

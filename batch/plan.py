@@ -74,7 +74,7 @@ class Plan:
         return self.lines - self.blank
 
 
-def make_plan(spec: JobSpec, on_progress: Callable[[int], None] = lambda lines: None, max_replicas: int = 1) -> Plan:
+def make_plan(spec: JobSpec, on_progress: Callable[[int], None] = lambda _: None, max_replicas: int = 1) -> Plan:
     """Read every input once and cut it into shards; memory is bounded by the plan, not by the inputs.
 
     `on_progress` gets the number of lines read so far. The same inputs give the same plan. Raises UsageError for an
@@ -87,7 +87,7 @@ def make_plan(spec: JobSpec, on_progress: Callable[[int], None] = lambda lines: 
     with DuplicateScan() as ids:
         decoder = Decoder(spec)
         for index, file in enumerate(files):
-            lines = _with_ids_noted(_scan(spec, file), index, file, decoder, ids)
+            lines = _with_ids_noted(_scan(spec, file), index, decoder, ids)
             pieces = list(cut(progress.counted(lines), max_rows=spec.shard_rows, max_bytes=max_bytes))
             inputs.append(_planned(file, pieces))
             shards += [Shard(0, index, piece) for piece in pieces if piece.rows]
@@ -162,10 +162,10 @@ def _max_shard_bytes(files: Iterable[InputFile], max_replicas: int) -> int:
     return min(max(share, MIN_SHARD_BYTES), MAX_SHARD_BYTES)
 
 
-def _with_ids_noted(lines: Lines, index: int, file: InputFile, decoder: Decoder, ids: DuplicateScan) -> Lines:
+def _with_ids_noted(lines: Lines, index: int, decoder: Decoder, ids: DuplicateScan) -> Lines:
     for end, line in lines:
         if not line.is_blank:
-            custom_id = decoder.custom_id(file.uri, line)
+            custom_id = decoder.custom_id(line)
             if custom_id is not None:
                 ids.add(custom_id, index, line.number)
         yield end, line

@@ -91,7 +91,7 @@ class Decoder:
             return _failure(custom_id, refused, Place(file, line.number, line.offset), line.raw, metadata)
         return Request(custom_id, endpoint, complete, metadata)
 
-    def custom_id(self, file: str, line: Line) -> str | None:
+    def custom_id(self, line: Line) -> str | None:
         """Return the id that the row was given, or None where it has none of its own or cannot be read."""
         try:
             return self._given_id(self._read(line))
@@ -147,9 +147,7 @@ class Decoder:
         if "body" in row:
             body = row["body"]
             if type(body) is not dict:
-                raise _Refused(
-                    Code.INVALID_PARAMETER, Problem("body", f"body={shown(body)}: expected an object"), 400
-                )
+                raise _Refused(Code.INVALID_PARAMETER, Problem("body", f"body={shown(body)}: expected an object"), 400)
             return _endpoint(row, body), body
         return _endpoint({}, row), {name: row[name] for name in row if name not in self._not_body}
 
@@ -213,7 +211,8 @@ def _endpoint_of(body: Body) -> str:
         if name in body:
             return endpoint
     problem = Problem(
-        "messages", "none of messages, prompt, input; rows of another shape need --prompt-template or --messages-template"
+        "messages",
+        "none of messages, prompt, input; rows of another shape need --prompt-template or --messages-template",
     )
     raise _Refused(Code.INVALID_PARAMETER, problem, 400)
 
@@ -231,9 +230,7 @@ def _place_system_prompt(body: Body, endpoint: str, system_prompt: str) -> None:
         raise _Refused(Code.INVALID_PARAMETER, Problem("system_prompt", message), 400)
 
 
-def _failure(
-    custom_id: str | None, refused: _Refused, place: Place, raw: bytes, metadata: Fields | None
-) -> RowFailure:
+def _failure(custom_id: str | None, refused: _Refused, place: Place, raw: bytes, metadata: Fields | None) -> RowFailure:
     body = None if refused.status_code is None else _error_body(refused, refused.status_code)
     return RowFailure(
         custom_id=custom_id,

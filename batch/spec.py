@@ -30,7 +30,7 @@ _CHOICES = {
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """What one job is to do. `inputs`: canonical URIs or patterns; `output`: canonical URI; `created_at`: RFC 3339, UTC.
+    """What one job is to do. `inputs`: canonical URIs or patterns; `output`: a URI; `created_at`: RFC 3339, UTC.
 
     `engine_args` are checked and typed by `batch.engine_arguments`. Raises UsageError for a value out of bounds.
     """
@@ -78,7 +78,9 @@ class JobSpec:
 
     def _check_limits(self) -> None:
         if self.max_failed_rows is not None and not _FAILED_ROWS.fullmatch(self.max_failed_rows):
-            raise UsageError(f"max_failed_rows={self.max_failed_rows!r}: expected a number of rows or a share, as 10 or 5%")
+            raise UsageError(
+                f"max_failed_rows={self.max_failed_rows!r}: expected a number of rows or a share, as 10 or 5%"
+            )
         if self.deadline_s is not None and not self.deadline_s > 0:
             raise UsageError(f"deadline_s={self.deadline_s}: expected more than 0")
         for name in ("max_line_bytes", "shard_rows"):
@@ -97,7 +99,7 @@ class JobSpec:
 
     @property
     def digest(self) -> str:
-        """The identity of what is asked: `sha256:` over every field but job_id, created_at, display_name, created_by."""
+        """The identity of what is asked, `sha256:...`: all fields but job_id, created_at, display_name, created_by."""
         asked = {name: value for name, value in _to_json(self).items() if name not in _NOT_IDENTITY}
         return f"sha256:{hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()}"
 

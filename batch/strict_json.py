@@ -7,6 +7,7 @@ Knows nothing of requests.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import NoReturn
 
 import orjson
@@ -88,8 +89,7 @@ def _loads_slowly(raw: bytes) -> object:
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        seen: set[str] = set()
-        repeated = next(key for key, _ in pairs if key in seen or seen.add(key))
+        repeated = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise StrictJSONError(Code.MALFORMED_JSON, f"the key {repeated!r} stands twice in one object")
     return members
 

@@ -29,7 +29,7 @@ class MissingField(Exception):
 
 
 class PromptTemplate:
-    """One user message made of a text: `PromptTemplate("Q: {question}")`. Raises UsageError for a template that is none."""
+    """One user message made of a text: `PromptTemplate("Q: {question}")`. Raises UsageError for what is no template."""
 
     def __init__(self, text: str) -> None:
         self._text = _Text(text, "prompt template")
@@ -90,7 +90,9 @@ def _split(text: str, what: str) -> Iterator[tuple[str, str | None]]:
         if token[0] in ("{{", "}}"):
             before += token[0][0]
         elif name is None:
-            raise UsageError(f"{what}: a lone {token[0]!r} at character {token.start()}; write {token[0] * 2!r} for a brace")
+            raise UsageError(
+                f"{what}: a lone {token[0]!r} at character {token.start()}; write {token[0] * 2!r} for a brace"
+            )
         elif not name or _NOT_PLAIN.search(name):
             raise UsageError(f"{what}: {token[0]!r} at character {token.start()} is not the plain name of a field")
         else:

@@ -35,7 +35,7 @@ def find_failures(spec: JobSpec, plan: Plan) -> Iterator[RowFailure]:
     return (decoded for decoded in decode_all(spec, plan) if isinstance(decoded, RowFailure))
 
 
-def validate(spec: JobSpec, plan: Plan, on_failure: Callable[[RowFailure], None] = lambda failure: None) -> Validation:
+def validate(spec: JobSpec, plan: Plan, on_failure: Callable[[RowFailure], None] = lambda _: None) -> Validation:
     """Decode every row; give each bad one to `on_failure`, in input order. Raises InputChanged."""
     codes: Counter[str] = Counter()
     characters = 0
