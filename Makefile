@@ -1,0 +1,46 @@
+# Every target sets itself up: `make setup` makes or completes .venv and is done at once when it stands.
+
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := build/demo
+FAST := not slow and not ray and not vllm and not gpu
+
+.PHONY: help setup demo test check fix bench
+
+help:
+	@echo "make setup   the environment in .venv: CPU or CUDA build, whichever this machine needs"
+	@echo "make demo    the main job: real vLLM answers 200 questions with the model that ships here"
+	@echo "make test    every test"
+	@echo "make check   format, lint, types, import contracts and the fast tests"
+	@echo "make fix     format, and mend what the linter can"
+	@echo "make bench   throughput, overhead and memory, beside plain vLLM"
+
+setup:
+	@$(PYTHON) .ci/setup.py
+
+# The requests are written once: they are the job's input, and a job that is started again goes on where it stopped.
+$(DEMO)/requests.jsonl: | setup
+	@mkdir -p $(DEMO)
+	$(BIN)/python -m pipelines.models.demo_requests --rows 200 --output $@
+
+demo: setup $(DEMO)/requests.jsonl
+	$(BIN)/batchctl run $(DEMO)/requests.jsonl --model pipelines/models/arithmetic --output $(DEMO)/output \
+		--max-tokens 8 --temperature 0
+	$(BIN)/python -m pipelines.models.demo_requests --check $(DEMO)/output
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -m "$(FAST)"
+
+fix: setup
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: setup
+	$(BIN)/python -m benchmarks
