@@ -60,7 +60,7 @@ def meaning(error: Exception, address: str) -> StoreError:
         return Forbidden(f"{text} (no credentials: set them in the environment, as AWS_ACCESS_KEY_ID)")
     if status is not None and (status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRANSIENT):
         return Unavailable(f"{text} (HTTP {status})")
-    lost = (TimeoutError, ConnectionError, *_loaded(_NO_CONNECTION))
+    lost: tuple[type[Exception], ...] = (TimeoutError, ConnectionError, *_loaded(_NO_CONNECTION))
     if any(isinstance(cause, lost) for cause in _causes(error)):
         return Unavailable(f"{text} (no proper answer: is the endpoint right and reachable?)")
     return StoreError(text)

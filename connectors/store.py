@@ -108,6 +108,12 @@ class RangeFile(io.RawIOBase):
         self._position += len(content)
         return len(content)
 
+    def readall(self) -> bytes:
+        # The inherited one reads 8 KiB a call, each a request.
+        content = self._read_range(self._position, self._size_bytes) if self._position < self._size_bytes else b""
+        self._position += len(content)
+        return content
+
     def buffered(self) -> BinaryIO:
         """This stream behind a read buffer."""
         return cast(BinaryIO, io.BufferedReader(self, OPEN_BUFFER_BYTES))
