@@ -15,7 +15,7 @@ from batch.errors import JobFailed, JobNotFound, SpecMismatch
 from batch.layout import PartKind
 from batch.manifest import Manifest, decode_manifest, encode_manifest
 from batch.plan import Plan, decode_plan, encode_plan
-from batch.records import AttemptEnd, Commit, Epoch, Heartbeat, Part, Stop, decode_record, encode_record
+from batch.records import AttemptEnd, Commit, EngineReport, Epoch, Heartbeat, Part, Stop, decode_record, encode_record
 from batch.spec import JobSpec, decode_spec, encode_spec
 from batch.state import JobFacts, JobRecord, PlanTotals, fold
 from connectors.errors import NotFound
@@ -110,6 +110,16 @@ class JobStore:
         content = self._get(key)
         return None if content is None else decode_record(Heartbeat, content, key=key)
 
+    def report_engine(self, report: EngineReport) -> None:
+        """Overwrite what an engine says of itself; only that engine may."""
+        self._store.put(layout.engine_report(report.epoch, report.name), encode_record(report))
+
+    def engine_reports(self, epoch: int) -> list[EngineReport]:
+        """What the engines of an attempt last said."""
+        keys = [found.key for found in self._store.list(layout.engine_reports(epoch))]
+        found = ((key, self._get(key)) for key in keys)
+        return [decode_record(EngineReport, content, key=key) for key, content in found if content is not None]
+
     def end_attempt(self, end: AttemptEnd) -> AttemptEnd:
         """The attempt's end that stands."""
         key = layout.attempt_end(end.epoch)
@@ -146,6 +156,10 @@ class JobStore:
         """The shards that are done, by one listing."""
         shards = (layout.commit_shard(found.key) for found in self._store.list(layout.COMMIT_PREFIX))
         return {shard for shard in shards if shard is not None}
+
+    def commit_of(self, shard: int) -> Commit | None:
+        """The commit of one shard."""
+        return self._record(Commit, layout.commit(shard))
 
     def commits(self) -> dict[int, Commit]:
         """Every commit by shard, ascending. Reads 16 at a time, and each one once."""

@@ -34,8 +34,18 @@ def attempt_end(number: int) -> str:
 
 
 def heartbeat(number: int) -> str:
-    """The one object that is overwritten, by the owner of that epoch only."""
+    """The epoch's sign of life; overwritten by its owner only."""
     return f"_job/heartbeats/{number:08d}{_JSON}"
+
+
+def engine_reports(epoch_number: int) -> str:
+    """The prefix of what the engines of an attempt say of themselves."""
+    return f"_job/engines/{epoch_number:08d}/"
+
+
+def engine_report(epoch_number: int, name: str) -> str:
+    """One engine's word on itself; overwritten by that engine only."""
+    return f"{engine_reports(epoch_number)}{name}{_JSON}"
 
 
 def commit(shard: int) -> str:

@@ -5,6 +5,8 @@ Knows nothing of keys, stores or the order in which they are written.
 """
 
 import dataclasses
+from __future__ import annotations
+
 import types
 import typing
 from dataclasses import dataclass, field
@@ -114,6 +116,39 @@ class StopState(StrEnum):
     CANCELLED = "CANCELLED"
     EXPIRED = "EXPIRED"
     FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Rows that have a result, and the tokens that took."""
+
+    succeeded: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows that have a result, of either kind."""
+        return self.succeeded + self.failed
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.succeeded + other.succeeded,
+            self.failed + other.failed,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReport:
+    """What one engine says of itself: its phase, and by shard number the rows answered but not yet committed."""
+
+    epoch: int
+    name: str
+    phase: str
+    open: dict[str, Tally] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
