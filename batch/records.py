@@ -4,9 +4,8 @@ Every record is written once (heartbeats apart) and carries `"format": 1`.
 Knows nothing of keys, stores or the order in which they are written.
 """
 
-import dataclasses
-from __future__ import annotations
 
+import dataclasses
 import types
 import typing
 from dataclasses import dataclass, field
