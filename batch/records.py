@@ -4,6 +4,7 @@ Every record is written once (heartbeats apart) and carries `"format": 1`.
 Knows nothing of keys, stores or the order in which they are written.
 """
 
+from __future__ import annotations
 
 import dataclasses
 import types
