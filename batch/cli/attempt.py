@@ -1,0 +1,121 @@
+"""One attempt of a job in the foreground: start the worker, show its progress, stop it when the user does.
+
+The worker does the work; this side only reads the job's objects and may interrupt. Knows nothing of engines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from batch.cli.outcome import Launch, Log, Outcome, close, interrupted
+from batch.clock import SystemClock
+from batch.display import Display, open_display, view
+from batch.launcher import log_path, start_worker
+from connectors.errors import Unavailable
+
+if TYPE_CHECKING:
+    from batch.job_store import JobStore
+
+POLL_S = 0.5
+STOP_WITHIN_S = 20.0
+TERMINAL_GRACE_S = 5.0
+
+
+def follow(job_store: JobStore, launch: Launch, *, as_json: bool) -> int:
+    """Run one attempt to its end and give the exit code. A job that has ended only prints its summary."""
+    spec = job_store.spec()
+    if job_store.manifest() is not None:
+        if not as_json:
+            click.echo(f"{spec.job_id} has already ended; nothing was started.", err=True)
+        return close(job_store, as_json=as_json)
+    numbers = job_store.epoch_numbers()
+    log = Log.at(log_path(launch.output, job_id=spec.job_id, attempt=max(numbers, default=0) + 1))
+    click.echo(_beginning(spec.job_id, job_store.uri, log, as_json=as_json), err=True)
+    with _termination_interrupts():
+        worker = start_worker(
+            launch.output, foreground=True, replicas=launch.replicas, ray_address=launch.ray_address, log=log.path
+        )
+        display = open_display(sys.stderr, as_json=as_json)
+        try:
+            _show_until_end(worker, job_store, display=display, attempts_before=len(numbers))
+        except KeyboardInterrupt:
+            display.close()
+            if not as_json:
+                click.echo(f"{spec.job_id}: stopping; what is done is kept.", err=True)
+            _stop(worker)
+            return interrupted(job_store, launch, as_json=as_json)
+        finally:
+            display.close()
+    return Outcome(job_store, launch, log=log, as_json=as_json).tell(worker.returncode)
+
+
+def _beginning(job_id: str, output: str, log: Log, *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps({"phase": "starting", "job_id": job_id, "output": output, "log": str(log.path)})
+    return f"{job_id}: output {output}, log {log.path}"
+
+
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Let SIGTERM end the attempt as Ctrl-C does, so that a scheduler's stop is as clean."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _show_until_end(
+    worker: subprocess.Popen[bytes], job_store: JobStore, *, display: Display, attempts_before: int
+) -> None:
+    clock = SystemClock()
+    while worker.poll() is None:
+        try:
+            record = job_store.record(clock.now())
+        except Unavailable:
+            # The worker has its own retries and decides; a display that misses one look loses nothing.
+            time.sleep(POLL_S)
+            continue
+        current = view(record)
+        if record.attempts == attempts_before:
+            current = replace(current, phase="starting worker", message="")
+        display.show(current, clock.monotonic())
+        with suppress(subprocess.TimeoutExpired):
+            worker.wait(POLL_S)
+
+
+def _stop(worker: subprocess.Popen[bytes]) -> None:
+    """Interrupt the worker, and kill it when it is still there after STOP_WITHIN_S or at a second Ctrl-C."""
+    try:
+        if _terminal_may_have_signalled(worker):
+            with suppress(subprocess.TimeoutExpired):
+                worker.wait(TERMINAL_GRACE_S)
+        worker.send_signal(signal.SIGINT)
+        worker.wait(STOP_WITHIN_S)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        worker.kill()
+        worker.wait()
+
+
+def _terminal_may_have_signalled(worker: subprocess.Popen[bytes]) -> bool:
+    """Whether the worker may have got the terminal's Ctrl-C itself: a second one would break off its last words."""
+    try:
+        return sys.stdin.isatty() and os.getpgid(worker.pid) == os.getpgrp()
+    except ProcessLookupError:
+        return False

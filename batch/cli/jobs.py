@@ -1,0 +1,247 @@
+"""`create|get|list|cancel|resume|delete batch-inference-job`, and `cancel|resume OUT` for jobs that `run` made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batch.cli.options import global_options, output_option, settings
+from batch.cli.reading import (
+    LineFlags,
+    ParameterFlags,
+    adapters,
+    line_options,
+    parameter_options,
+    read_messages_template,
+    take,
+)
+from batch.cli.resources import ListFlags, list_options, print_pages, render, resource_output
+from batch.cli.running import attempt_options, engine_options, limit_options, once_each
+from batch.cli.values import DURATION
+from batch.errors import JobNotFound
+
+if TYPE_CHECKING:
+    from batch.job import BatchInferenceJob, SpecOptions
+    from batch.job_store import JobStore
+    from batch.listing import Page, Query
+    from batch.workspace import Workspace
+
+COLUMNS = ("id", "state", "done", "model", "create_time", "display_name")
+
+wait_option = click.option("--wait", is_flag=True, help="Stay until the job has ended, and exit as `run` would.")
+wait_timeout_option = click.option("--wait-timeout", type=DURATION, metavar="1h", help="Stay at most so long.")
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What names a job and its datasets; every field is the flag of its name."""
+
+    job_id: str | None
+    display_name: str | None
+    model: str
+    input_dataset_id: str
+    output_dataset_id: str | None
+
+
+@click.command()
+@click.option("--job-id", metavar="ID", help="Default: a new one.")
+@click.option("--display-name", metavar="TEXT")
+@click.option("-m", "--model", required=True, help="A hub id, a local folder or an object-store URI.")
+@click.option("-d", "--input-dataset-id", required=True, metavar="ID", help="The requests.")
+@click.option("-x", "--output-dataset-id", metavar="ID", help="Where the results go; default: the job's id.")
+@parameter_options
+@engine_options
+@line_options
+@limit_options
+@attempt_options
+@wait_option
+@wait_timeout_option
+@click.option("--quiet", is_flag=True, help="Print errors only.")
+@click.option("--dry-run", is_flag=True, help="Print the request, checked, without creating the job.")
+@resource_output
+@global_options
+@click.pass_context
+def create(ctx: click.Context, /, mode: str, **given: Any) -> int:
+    """Create a job over a dataset of the workspace and start it in the background."""
+    from batch.cli.preflight import check_model
+    from batch.engine_arguments import check_engine_args
+    from batch.job import BatchInferenceJob
+
+    workspace = _workspace(ctx)
+    submission, parameters = take(Submission, given), take(ParameterFlags, given).parameters()
+    engine, engine_args = given["engine"], check_engine_args(given["engine"], once_each(given["engine_arg"]))
+    options = _spec_options(take(LineFlags, given), given)
+    workspace.inputs_of(workspace.bare_id("datasets", submission.input_dataset_id))
+    if engine == "vllm":
+        check_model(submission.model)
+    if given["dry_run"]:
+        request = asdict(submission) | {"inference_parameters": parameters.to_dict(), "engine": engine}
+        click.echo(json.dumps(request | {"engine_args": engine_args} | options, indent=2))
+        return 0
+    job = BatchInferenceJob.create(
+        **asdict(submission),
+        inference_parameters=parameters,
+        workspace=workspace,
+        engine=engine,
+        engine_args=engine_args,
+        replicas=given["replicas"],
+        ray_address=given["ray_address"],
+        **options,
+    )
+    if not given["quiet"]:
+        click.echo(render(fields_of(job), mode))
+    return _wait(ctx, job.id, given["wait_timeout"], as_json=mode == "json") if given["wait"] else 0
+
+
+def _spec_options(lines: LineFlags, given: dict[str, Any]) -> SpecOptions:
+    return {
+        "served_model_names": lines.served_model_name,
+        "lora": adapters(lines.lora),
+        "prompt_template": lines.prompt_template,
+        "messages_template": read_messages_template(lines.messages_template),
+        "id_field": lines.id_field,
+        "carry": lines.carry,
+        "row_model": lines.row_model,
+        "on_invalid": given["on_invalid"],
+        "max_failed_rows": given["max_failed_rows"],
+        "deadline_s": given["deadline"],
+        "output_format": given["output_format"],
+    }
+
+
+@click.command()
+@click.argument("job_id")
+@resource_output
+@global_options
+@click.pass_context
+def get(ctx: click.Context, /, job_id: str, mode: str) -> None:
+    """Show a job."""
+    click.echo(render(fields_of(_existing(_workspace(ctx), job_id)), mode))
+
+
+@click.command("list")
+@list_options
+@resource_output
+@global_options
+@click.pass_context
+def list_(ctx: click.Context, /, mode: str, **given: Any) -> None:
+    """List the jobs of the workspace, by creation."""
+    from batch.job import BatchInferenceJob
+    from batch.listing import Page
+
+    workspace = _workspace(ctx)
+
+    def pages(query: Query) -> Page[dict[str, Any]]:
+        page = BatchInferenceJob.list_page(query, workspace)
+        return Page([fields_of(job) for job in page.items], page.next_page_token, page.total_size)
+
+    print_pages(ListFlags(**given), mode, collection="batch_inference_jobs", columns=COLUMNS, pages=pages)
+
+
+@click.command()
+@click.argument("job", metavar="JOB|OUT")
+@wait_option
+@wait_timeout_option
+@global_options
+@click.pass_context
+def cancel(ctx: click.Context, /, job: str, wait: bool, wait_timeout: float | None) -> int:
+    """Cancel a job: the rows that are done are kept, the others end as errors with the code `cancelled`."""
+    from batch.job import BatchInferenceJob
+
+    job_store = _find(ctx, job)
+    found = BatchInferenceJob(job_store, _workspace(ctx))
+    if (manifest := job_store.manifest()) is not None:
+        click.echo(f"{found.id} has already ended: {manifest.state.value}.")
+        return 0
+    found.cancel()
+    click.echo(f"{found.id} is being cancelled.")
+    return _wait(ctx, job, wait_timeout, as_json=False) if wait else 0
+
+
+@click.command()
+@click.argument("job_id")
+@attempt_options
+@wait_option
+@wait_timeout_option
+@resource_output
+@global_options
+@click.pass_context
+def resume(ctx: click.Context, /, job_id: str, mode: str, **given: Any) -> int:
+    """Start another attempt of an unfinished job in the background."""
+    job = _existing(_workspace(ctx), job_id)
+    job.resume(replicas=given["replicas"], ray_address=given["ray_address"])
+    click.echo(render(fields_of(job), mode))
+    return _wait(ctx, job_id, given["wait_timeout"], as_json=mode == "json") if given["wait"] else 0
+
+
+@click.command("resume")
+@click.argument("job", metavar="JOB|OUT")
+@attempt_options
+@output_option("text", "json")
+@global_options
+@click.pass_context
+def resume_here(ctx: click.Context, /, job: str, replicas: str | None, ray_address: str | None, mode: str) -> int:
+    """Go on with an unfinished job in the foreground, as `run` would. `resume batch-inference-job ID` starts it
+    in the background.
+    """
+    from batch.cli.attempt import follow
+    from batch.cli.outcome import Launch
+
+    job_store = _find(ctx, job)
+    launch = Launch(job_store.uri, replicas, ray_address, again=f"`batchctl resume {job}` goes on with it")
+    return follow(job_store, launch, as_json=mode == "json")
+
+
+@click.command()
+@click.argument("job_id")
+@global_options
+@click.pass_context
+def delete(ctx: click.Context, /, job_id: str) -> None:
+    """Forget a job, cancelling it if it runs; its output dataset stays."""
+    from batch.job import BatchInferenceJob
+
+    workspace = _workspace(ctx)
+    own_id = _existing(workspace, job_id).id
+    BatchInferenceJob.delete(own_id, workspace=workspace)
+    click.echo(f"Deleted batch inference job {own_id}.")
+
+
+def fields_of(job: BatchInferenceJob) -> dict[str, Any]:
+    """A job as it is listed and printed: the Build SDK's dictionary, its bare id, its output and how far it is."""
+    shown = job.to_dict(job)
+    progress: Any = shown.get("job_progress", {})
+    done, total = progress.get("total_processed_requests", 0), progress.get("total_input_requests", 0)
+    return (
+        {"id": job.id, "state": shown["state"]} | shown | {"url": job.url, "done": f"{done}/{total}" if total else ""}
+    )
+
+
+def _wait(ctx: click.Context, job: str, timeout_s: float | None, *, as_json: bool) -> int:
+    from batch.cli.watching import follow_to_end
+
+    return follow_to_end(_find(ctx, job), as_json=as_json, timeout_s=timeout_s)
+
+
+def _find(ctx: click.Context, job: str) -> JobStore:
+    from batch.cli.target import find_job
+
+    return find_job(job, settings(ctx))
+
+
+def _workspace(ctx: click.Context) -> Workspace:
+    from batch.workspace import Workspace
+
+    found = settings(ctx)
+    return Workspace(found.workspace, found.account_id)
+
+
+def _existing(workspace: Workspace, job_id: str) -> BatchInferenceJob:
+    from batch.job import BatchInferenceJob
+
+    job = BatchInferenceJob.get(job_id, workspace=workspace)
+    if job is None:
+        raise JobNotFound(f"There is no batch inference job {job_id!r} in {workspace.uri}.")
+    return job

@@ -1,0 +1,91 @@
+"""The root of batchctl: the table of commands, and the one place where errors become a sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from batch.cli.lazy import Entry, LazyGroup
+from batch.cli.options import global_options
+from batch.display import one_line
+from batch.errors import BatchError
+from connectors.errors import InputError, NotFound, StoreError
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+class Batchctl(LazyGroup):
+    """The root group; called as a program it prints one sentence for every error that is not a bug."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,  # noqa: ARG002  (one name, however it was started)
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        def call() -> Any:
+            return super(Batchctl, self).main(args, "batchctl", complete_var, False, **extra)
+
+        if not standalone_mode:
+            return call()
+        try:
+            code = call()
+            sys.stdout.flush()
+        except (click.ClickException, click.Abort, BatchError, StoreError, InputError, OSError) as error:
+            code = report(error)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def report(error: BaseException) -> int:
+    """Print the error as one sentence on stderr and give its exit code."""
+    if isinstance(error, BrokenPipeError):
+        # The reader of a pipe has seen enough; without this the interpreter complains again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if isinstance(error, click.Abort):
+        click.echo("batchctl: interrupted.", err=True)
+        return EXIT_INTERRUPTED
+    message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    click.echo(f"batchctl: {one_line(message)}", err=True)
+    if isinstance(error, BatchError):
+        return error.exit_code
+    return EXIT_USAGE if isinstance(error, (click.UsageError, InputError, NotFound)) else EXIT_FAILED
+
+
+@click.group(
+    cls=Batchctl,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    entries={
+        "run": Entry("batch.cli.run:run", "Run files of requests through a model; the same command resumes."),
+        "validate": Entry("batch.cli.validate:validate", "Check every line of the input without starting an engine."),
+        "create": Entry("batch.cli.verbs:create", "Create a dataset or a batch inference job."),
+        "get": Entry("batch.cli.verbs:get", "Show one dataset or job."),
+        "list": Entry("batch.cli.verbs:list_", "List datasets or jobs."),
+        "update": Entry("batch.cli.verbs:update", "Change a dataset's display name."),
+        "delete": Entry("batch.cli.verbs:delete", "Delete a dataset or a job."),
+        "download": Entry("batch.cli.verbs:download", "Copy a dataset's files to a folder."),
+        "cancel": Entry("batch.cli.verbs:cancel", "Cancel a job, keeping the rows that are done."),
+        "resume": Entry("batch.cli.verbs:resume", "Go on with a job that failed or was interrupted."),
+        "results": Entry("batch.cli.results:results", "Stream a job's result lines, in input order."),
+        "logs": Entry("batch.cli.watching:logs", "Print the log of a job's latest attempt."),
+        "watch": Entry("batch.cli.watching:watch", "Follow a job until it ends."),
+        "version": Entry("batch.cli.about:version", "Print the versions of batchctl and Python."),
+        "whoami": Entry("batch.cli.about:whoami", "Print the account and workspace in use."),
+    },
+    aliases={"ls": "list"},
+)
+@global_options
+def batchctl() -> None:
+    """Batch inference over files of requests: every line ends as one result or one error, whatever breaks."""
+
+
+def main() -> NoReturn:
+    """The console script."""
+    batchctl.main()
+    raise AssertionError("unreachable: the line above exits")

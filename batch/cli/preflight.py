@@ -1,0 +1,81 @@
+"""Everything that can be known to be wrong before an engine starts, checked in the order of its cost.
+
+Writes nothing but the job's spec, and that last. Starts nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+from batch import layout
+from batch.cli.check import refuse_invalid_lines
+from batch.errors import JobNotFound, UsageError
+from batch.job_store import JobStore
+from batch.request import Decoder
+from connectors.inputs import find_inputs
+from connectors.registry import open_store
+
+if TYPE_CHECKING:
+    from batch.spec import JobSpec
+
+_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+
+
+def prepare(spec: JobSpec) -> JobStore:
+    """The store of a job that may start, with its spec in it; of a finished job, too.
+
+    Raises UsageError, SpecMismatch, InvalidInput, NotFound, UnsupportedFormat; then nothing was written.
+    """
+    Decoder(spec)
+    if spec.engine == "vllm":
+        check_model(spec.model)
+        for path in spec.lora.values():
+            check_model(path, needed="adapter_config.json")
+    job_store = JobStore.open(spec.output)
+    if _is_stored(job_store):
+        job_store.create_spec(spec)
+        if job_store.manifest() is None and job_store.plan() is None:
+            _check_inputs(spec)
+        return job_store
+    check_output_is_free(spec.output)
+    _check_inputs(spec)
+    JobStore.open(spec.output, probe_nonce=token_hex(8))
+    job_store.create_spec(spec)
+    return job_store
+
+
+def _is_stored(job_store: JobStore) -> bool:
+    try:
+        job_store.spec()
+    except JobNotFound:
+        return False
+    return True
+
+
+def _check_inputs(spec: JobSpec) -> None:
+    find_inputs(spec.inputs)
+    if spec.on_invalid == "fail":
+        refuse_invalid_lines(spec)
+
+
+def check_model(model: str, needed: str = "config.json") -> None:
+    """Refuse a model that is a folder without a model in it, or a path that is not there. A hub id passes."""
+    path = Path(model).expanduser()
+    if "://" in model or (_HUB_ID.fullmatch(model) and not path.exists()):
+        return
+    if path.is_dir() and not (path / needed).is_file():
+        raise UsageError(f"{model} holds no {needed}, so it is not the folder of a model or an adapter.")
+    if not path.exists():
+        raise UsageError(f"{model} is neither a folder on this machine nor a hub id such as org/name.")
+
+
+def check_output_is_free(output: str) -> None:
+    """Refuse an output under which another program's results lie: they would mix with ours."""
+    store = open_store(output)
+    for prefix in (layout.RESULTS_PREFIX, layout.ERRORS_PREFIX, layout.MANIFEST):
+        foreign = next((found for found in store.list(prefix) if found.size_bytes), None)
+        if foreign is not None:
+            raise UsageError(f"{output} already holds {foreign.key}, which is no part of a job; use another output.")

@@ -1,0 +1,28 @@
+"""`results`: a job's lines on stdout, for pipes and single files."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from batch.cli.options import global_options, settings
+
+
+@click.command()
+@click.argument("job", metavar="JOB|OUT")
+@click.option("--errors", is_flag=True, help="The rows that did not succeed, instead of those that did.")
+@global_options
+@click.pass_context
+def results(ctx: click.Context, job: str, errors: bool) -> None:
+    """Stream the result lines of JOB, a job id or the output of `batchctl run`, in input order.
+
+    Of a running job these are the lines of the shards that are done.
+    """
+    from batch.cli.target import find_job
+
+    job_store = find_job(job, settings(ctx))
+    stdout = sys.stdout.buffer
+    for line in job_store.lines("errors" if errors else "results"):
+        stdout.write(line + b"\n")
+    stdout.flush()

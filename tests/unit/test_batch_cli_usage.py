@@ -1,0 +1,169 @@
+"""Bad usage of the command line: one sentence on stderr, exit 2, nothing started and nothing written."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from batch.cli.main import batchctl
+
+ROWS = [
+    {
+        "custom_id": f"row-{i}",
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"messages": [], "max_tokens": 4},
+    }
+    for i in range(3)
+]
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Ended]
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run batchctl in a folder of its own, away from the user's profile and workspace."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("BATCHCTL_WORKSPACE", "BATCHCTL_PROFILE", "BATCHCTL_ACCOUNT_ID", "BATCHCTL_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+
+    def run(*arguments: str) -> Ended:
+        with pytest.raises(SystemExit) as ended:
+            batchctl.main(list(arguments))
+        captured = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Ended(ended.value.code, captured.out, captured.err)
+
+    return run
+
+
+def assert_refused(ended: Ended, *words: str) -> None:
+    assert ended.code == 2, ended
+    assert ended.out == ""
+    assert len(ended.err.splitlines()) == 1, ended.err
+    assert "Traceback" not in ended.err
+    for word in words:
+        assert word in ended.err, ended.err
+
+
+RUN = ("run", "in.jsonl", "--model", "m", "--engine", "echo", "--output", "out")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((*RUN, "--engine-arg", "dela_s=1"), ("dela_s", "delay_s")),
+        (
+            ("run", "in.jsonl", "--model", "org/m", "--output", "out", "--engine-arg", "max_num_seq=8"),
+            ("max_num_seqs",),
+        ),
+        ((*RUN, "--engine-arg", "delay_s"), ("KEY=VALUE",)),
+        ((*RUN, "--engine-arg", "delay_s=1", "--engine-arg", "delay_s=2"), ("delay_s", "twice")),
+        ((*RUN, "--temperature", "3.5"), ("temperature", "3.5")),
+        ((*RUN, "--temperature", "hot"), ("temperature", "hot")),
+        ((*RUN, "--top-p", "0"), ("top_p",)),
+        ((*RUN, "--max-tokens", "0"), ("max_tokens",)),
+        ((*RUN, "-n", "0"), ("n=0",)),
+        ((*RUN, "--extra-body", "{"), ("extra-body", "JSON")),
+        ((*RUN, "--extra-body", "[1]"), ("object",)),
+        ((*RUN, "--deadline", "soon"), ("24h",)),
+        ((*RUN, "--deadline", "0s"), ("24h",)),
+        ((*RUN, "--replicas", "0"), ("1:8",)),
+        ((*RUN, "--replicas", "4:2"), ("1:8",)),
+        ((*RUN, "--max-failed-rows", "5.5"), ("5%",)),
+        ((*RUN, "--job-id", "a b"), ("job id", "a b")),
+        ((*RUN, "--engine", "vlm"), ("vllm",)),
+        ((*RUN, "--lora", "a"), ("KEY=VALUE",)),
+        ((*RUN, "--prompt-template", "{"), ("template",)),
+        ((*RUN, "--prompt-template", "{a.b}"), ("template",)),
+        ((*RUN, "--messages-template", "none.json"), ("none.json",)),
+        ((*RUN, "--prompt-template", "{q}", "--messages-template", "in.jsonl"), ("in.jsonl",)),
+        ((*RUN, "--no-such-flag"), ("--no-such-flag",)),
+        (("run", "in.jsonl", "--output", "out"), ("--model",)),
+        (("run", "in.jsonl", "--model", "m"), ("--output",)),
+        (("run", "--model", "m", "--output", "out"), ("INPUT",)),
+        (("run", "missing.jsonl", "--model", "m", "--engine", "echo", "--output", "out"), ("missing.jsonl",)),
+        (("run", "none-*.jsonl", "--model", "m", "--engine", "echo", "--output", "out"), ("none-*.jsonl",)),
+        (("run", "in.docx", "--model", "m", "--engine", "echo", "--output", "out"), ("in.docx",)),
+        (("run", "http://host/in.jsonl", "--model", "m", "--engine", "echo", "--output", "out"), ("http://host",)),
+        (("run", "in.jsonl", "--model", "m", "--engine", "echo", "--output", "ftp://host/out"), ("ftp://host",)),
+        (("run", "in.jsonl", "--model", "./nowhere", "--output", "out"), ("./nowhere",)),
+        (("run", "in.jsonl", "--model", "org/m", "--lora", "a=./nowhere", "--output", "out"), ("./nowhere",)),
+        (("frobnicate",), ("frobnicate", "run")),
+        (("vaildate", "in.jsonl"), ("did you mean validate",)),
+        (("get", "model", "x"), ("get", "dataset")),
+        (("validate", "missing.jsonl"), ("missing.jsonl",)),
+        (("results", "./nowhere"), ("nowhere",)),
+        (("results", "no-such-job"), ("no-such-job",)),
+        (("watch", "no-such-job"), ("no-such-job",)),
+        (("logs", "no-such-job"), ("no-such-job",)),
+        (("cancel", "no-such-job"), ("no-such-job",)),
+        (("resume", "no-such-job"), ("no-such-job",)),
+        (("get", "bij", "no-such-job"), ("no-such-job",)),
+        (("get", "dataset", "no-such-dataset"), ("no-such-dataset",)),
+        (("whoami", "-p", "nobody"), ("nobody",)),
+    ],
+    ids=lambda value: " ".join(value)[-60:] if isinstance(value, tuple) else None,
+)
+def test_bad_usage_is_refused_in_one_sentence(
+    call: Call, tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    assert_refused(call(*arguments), *words)
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_folder_without_a_config_is_refused(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+
+    assert_refused(call("run", "in.jsonl", "--model", "model", "--output", "out"), "model", "config.json")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_with_foreign_results_is_refused(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "out" / "results").mkdir(parents=True)
+    (tmp_path / "out" / "results" / "mine.csv").write_text("precious")
+
+    assert_refused(call(*RUN), "results/mine.csv", "another output")
+    assert not (tmp_path / "out" / "_job").exists()
+
+
+def test_an_output_that_is_a_file_is_refused(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("precious")
+
+    ended = call(*RUN)
+
+    assert ended.code in (1, 2)
+    assert "Traceback" not in ended.err
+    assert (tmp_path / "out").read_text() == "precious"
+
+
+def test_on_invalid_fail_lists_every_bad_line_and_starts_nothing(call: Call, tmp_path: Path) -> None:
+    bad = '{"custom_id": "row-0", "body": {"messages": []}}\nnot json\n[1]\n{"body": {"messages": []}}\n'
+    with (tmp_path / "in.jsonl").open("a") as stream:
+        stream.write(bad)
+
+    ended = call(*RUN, "--on-invalid", "fail")
+
+    lines = ended.err.splitlines()
+    assert ended.code == 2
+    assert [line.split("in.jsonl:")[1].rsplit(": ", 1)[0].split(": ")[0] for line in lines[:4]] == ["4", "5", "6", "7"]
+    for line, code in zip(
+        lines, ("duplicate_custom_id", "malformed_json", "not_an_object", "missing_custom_id"), strict=False
+    ):
+        assert code in line
+    assert "4 lines are invalid" in lines[4]
+    assert not (tmp_path / "out").exists()
