@@ -1,0 +1,167 @@
+import pytest
+
+from batch.errors import UsageError
+from batch.parameters import BodyCheck, InferenceParameters, check_body, merge, shown
+
+CHAT = "/v1/chat/completions"
+MESSAGES: list[dict[str, str]] = [{"role": "user", "content": "hi"}]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "bound"),
+    [
+        ("temperature", 3.5, "0.0 to 2.0"),
+        ("temperature", "0.5", "0.0 to 2.0"),
+        ("temperature", True, "0.0 to 2.0"),
+        ("temperature", 10**400, "0.0 to 2.0"),
+        ("top_p", 0, "more than 0, at most 1.0"),
+        ("top_p", 1.01, "more than 0, at most 1.0"),
+        ("top_k", -2, "an integer of at least -1"),
+        ("top_k", 1.5, "an integer of at least -1"),
+        ("n", 0, "an integer, 1 to 128"),
+        ("n", 129, "an integer, 1 to 128"),
+        ("max_tokens", 0, "an integer of at least 1"),
+        ("max_completion_tokens", "10", "an integer of at least 1"),
+        ("presence_penalty", -2.1, "-2.0 to 2.0"),
+        ("frequency_penalty", 2.1, "-2.0 to 2.0"),
+        ("logprobs", 3, "true or false"),
+        ("top_logprobs", 21, "an integer, 0 to 20"),
+        ("stop", ["a"] * 17, "a string or at most 16 strings"),
+        ("stop", [1], "a string or at most 16 strings"),
+        ("stream", True, "false or absent"),
+        ("stream", "true", "false or absent"),
+        ("stream", 1, "false or absent"),
+        ("model", 7, "the name of a model"),
+        ("messages", "hi", "a list of objects"),
+        ("messages", ["hi"], "a list of objects"),
+        ("tools", {}, "a list of objects"),
+        ("chat_template", "{{ x }}", "nothing here"),
+    ],
+)
+def test_a_bad_value_is_told_with_field_value_and_bound(field: str, value: object, bound: str) -> None:
+    problem = check_body({"messages": MESSAGES, field: value}, CHAT)
+
+    assert problem is not None
+    assert problem.field == field
+    assert problem.message.startswith(f"{field}={shown(value)}: expected {bound}")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"temperature": 0, "top_p": 1, "top_k": -1, "n": 128, "max_tokens": 1},
+        {"temperature": 2.0, "top_k": 0, "max_tokens": 16.0, "stop": ["a"] * 16, "stream": False},
+        {"temperature": None, "stream": None, "stop": None, "max_tokens": None, "tools": None},
+        {"logprobs": True, "top_logprobs": 20, "presence_penalty": -2},
+        {"min_p": 7, "repetition_penalty": "x", "structured_outputs": {}, "chat_template_kwargs": {}, "what": 1},
+    ],
+)
+def test_what_is_in_bounds_or_not_bounded_here_passes(parameters: dict[str, object]) -> None:
+    assert check_body({"messages": MESSAGES, **parameters}, CHAT) is None
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body", "field"),
+    [
+        (CHAT, {}, "messages"),
+        (CHAT, {"messages": None}, "messages"),
+        (CHAT, {"prompt": "x"}, "messages"),
+        ("/v1/completions", {}, "prompt"),
+        ("/v1/embeddings", {}, "input"),
+    ],
+)
+def test_what_an_endpoint_needs_is_told(endpoint: str, body: dict[str, object], field: str) -> None:
+    problem = check_body(body, endpoint)
+
+    assert problem is not None
+    assert (problem.field, problem.message) == (field, f"{field}: missing, {endpoint} needs it")
+
+
+def test_bounds_are_those_of_the_endpoint() -> None:
+    assert check_body({"prompt": "x", "logprobs": 5, "echo": True, "max_tokens": 0}, "/v1/completions") is None
+    assert check_body({"prompt": "x", "logprobs": 21}, "/v1/completions") is not None
+    assert check_body({"input": "x", "dimensions": 8}, "/v1/embeddings") is None
+    assert check_body({"query": "x", "documents": ["y"]}, "/v1/rerank") is None
+    assert check_body({"query": "x", "stream": True}, "/v1/rerank") is not None
+
+
+@pytest.mark.parametrize(("max_logprobs", "asked", "allowed"), [(50, 50, True), (50, 51, False), (-1, 9999, True)])
+def test_logprobs_are_bounded_as_the_engine_is(max_logprobs: int, asked: int, allowed: bool) -> None:
+    check = BodyCheck(max_logprobs=max_logprobs)
+
+    assert (check({"messages": MESSAGES, "top_logprobs": asked}, CHAT) is None) == allowed
+    assert (check({"prompt": "x", "logprobs": asked}, "/v1/completions") is None) == allowed
+
+
+def test_the_row_beats_the_job_beats_the_default() -> None:
+    merged = merge({"a": 1, "b": 1, "c": 1}, {"b": 2, "c": 2}, {"c": 3})
+
+    assert merged == {"a": 1, "b": 2, "c": 3}
+
+
+def test_null_in_a_row_stands() -> None:
+    assert merge({}, {"temperature": 0.5}, {"temperature": None}) == {"temperature": None}
+
+
+def test_two_names_of_one_limit_do_not_meet() -> None:
+    assert merge({}, {"max_tokens": 10}, {"max_completion_tokens": 5}) == {"max_completion_tokens": 5}
+    assert merge({}, {"max_completion_tokens": 10}, {"max_tokens": 5}) == {"max_tokens": 5}
+    assert merge({"max_tokens": 9}, {"max_completion_tokens": 10}, {"n": 1}) == {"max_completion_tokens": 10, "n": 1}
+
+
+def test_merging_changes_nothing_in_place() -> None:
+    defaults, job, row = {"max_tokens": 1}, {"n": 2}, {"max_completion_tokens": 3}
+
+    merge(defaults, job, row)
+
+    assert (defaults, job, row) == ({"max_tokens": 1}, {"n": 2}, {"max_completion_tokens": 3})
+
+
+def test_parameters_read_both_spellings_and_extra_body_as_text() -> None:
+    snake = InferenceParameters.from_dict({"max_tokens": 5, "top_p": 1, "extra_body": {"min_p": 0.1}})
+    camel = InferenceParameters.from_dict({"maxTokens": 5, "topP": 1, "extraBody": '{"min_p": 0.1}'})
+
+    assert snake == camel
+    assert type(snake.top_p) is float
+    assert InferenceParameters.from_dict(snake.to_dict()) == snake
+    assert InferenceParameters.from_dict({"systemPrompt": "Be brief."}).system_prompt == "Be brief."
+    assert InferenceParameters.from_dict({"extraBody": ""}) == InferenceParameters()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"max_token": 5}, "'max_token' is unknown: expected max_tokens, temperature"),
+        ({"temperature": 3}, "temperature=3.0: expected 0.0 to 2.0"),
+        ({"temperature": float("nan")}, "temperature=null: expected 0.0 to 2.0"),
+        ({"n": "2"}, 'n="2": expected an integer'),
+        ({"extra_body": "{"}, "extra_body is not JSON"),
+        ({"extra_body": []}, "expected a JSON object"),
+        ({"extra_body": {"model": "x"}}, "'model', which is each row's own"),
+        ({"extra_body": {"stream": True}}, "stream=true"),
+        ({"extra_body": {"chat_template": "x"}}, "chat_template"),
+        ({"extra_body": {"presence_penalty": 9}}, "presence_penalty=9"),
+        ({"system_prompt": 7}, "system_prompt=7: expected a string"),
+    ],
+)
+def test_a_wrong_parameter_of_a_job_is_told(given: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        InferenceParameters.from_dict(given)
+
+    assert words in str(raised.value)
+
+
+def test_a_job_gives_each_endpoint_what_it_knows() -> None:
+    parameters = InferenceParameters(max_tokens=5, temperature=0.0, extra_body={"truncate_prompt_tokens": 9})
+
+    assert parameters.body(CHAT) == {"max_tokens": 5, "temperature": 0.0, "truncate_prompt_tokens": 9}
+    assert parameters.body("/v1/responses") == {
+        "max_output_tokens": 5,
+        "temperature": 0.0,
+        "truncate_prompt_tokens": 9,
+    }
+    assert parameters.body("/v1/embeddings") == {"truncate_prompt_tokens": 9}
+
+
+def test_long_values_are_cut() -> None:
+    assert len(shown("x" * 1000)) == 80
