@@ -17,16 +17,14 @@ TARGET = Path(__file__).parents[2] / "batch" / "engine_arguments.json"
 
 # What the job spec says by fields of its own, and what belongs to vLLM's batch runner and not to its engine.
 # hf_token: a spec is stored for all to read, so that a secret has to come by the environment (HF_TOKEN).
-_NOT_OURS = frozenset(
-    ("help", "model", "served_model_name", "lora_modules", "hf_token")
-    + ("input_file", "output_file", "output_tmp_dir", "enable_metrics", "host", "port", "url")
-)
+_NOT_OURS = frozenset({"help", "model", "served_model_name", "lora_modules", "hf_token"})
+_RUNNER = frozenset({"input_file", "output_file", "output_tmp_dir", "enable_metrics", "host", "port", "url"})
 _HELP_CHARACTERS = 160
 
 
 def describe(parser: argparse.ArgumentParser) -> dict[str, dict[str, object]]:
     """Return name -> kind, help and, where it has them, choices, many, one_way; sorted by name."""
-    actions = {action.dest: action for action in parser._actions if action.dest not in _NOT_OURS}
+    actions = {action.dest: action for action in parser._actions if action.dest not in _NOT_OURS | _RUNNER}
     for name, action in actions.items():
         if "--" + name.replace("_", "-") not in action.option_strings:
             raise SystemExit(f"{name} is not the name of its option: {action.option_strings}")

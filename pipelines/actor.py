@@ -1,0 +1,91 @@
+"""The callable that Ray Data runs in each engine actor: it owns one replica and its event loop.
+
+Knows nothing of how shards are chosen or of what becomes of the receipts.
+"""
+
+import asyncio
+import logging
+import os
+from threading import Thread
+from typing import Any
+from uuid import uuid4
+
+import orjson
+import pyarrow as pa
+
+from batch.job_store import JobStore
+from connectors.errors import StoreError
+from pipelines import sizing
+from pipelines.engines.base import Engine, EngineDead
+from pipelines.engines.registry import start_engine
+from pipelines.models.fetch import local_model
+from pipelines.replica import Replica
+
+logger = logging.getLogger(__name__)
+
+ENGINE_DEAD_EXIT = 17
+SUPERSEDED_EXIT = 18
+WATCH_INTERVAL_S = 1.0
+
+
+class EngineActor:
+    """Answers shards: `{"shard": [n]}` in, one receipt out, when the shard is committed."""
+
+    def __init__(self, job_uri: str, *, epoch: int, replicas: int, world_size: int) -> None:
+        # A loop of our own: Ray Data's loop blocks while it hands results on.
+        self._loop = asyncio.new_event_loop()
+        Thread(target=self._loop.run_forever, name="replica", daemon=True).start()
+        self._job = JobStore.open(job_uri)
+        self._epoch = epoch
+        machine = sizing.this_machine(sizing.claim_share(f"{self._job.spec().job_id}-{epoch}", replicas), replicas)
+        self._machine, self._world_size = machine, world_size
+        self._replica = asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+
+    async def __call__(self, block: pa.Table) -> dict[str, list[Any]]:
+        shard = block.column("shard")[0].as_py()
+        running = asyncio.run_coroutine_threadsafe(self._replica.run(shard), self._loop)
+        try:
+            commit = await asyncio.wrap_future(running)
+        except* EngineDead:
+            # Ray Data restarts an actor that died and runs its shards again; an actor that raises ends the whole job.
+            logger.exception("the engine died; this actor leaves so that a fresh one takes its shards")
+            os._exit(ENGINE_DEAD_EXIT)
+        name, version, config = self._replica.engine_identity()
+        return {
+            "shard": [shard],
+            "succeeded": [commit.succeeded],
+            "failed": [commit.failed],
+            "prompt_tokens": [commit.usage.prompt_tokens],
+            "completion_tokens": [commit.usage.completion_tokens],
+            "engine": [name],
+            "engine_version": [version],
+            "engine_config": [orjson.dumps(config).decode()],
+        }
+
+    async def _open(self) -> Replica:
+        replica = Replica(self._job, self._start_engine(), epoch=self._epoch, name=uuid4().hex[:8])
+        self._watching = asyncio.ensure_future(self._watch(replica))
+        return replica
+
+    async def _start_engine(self) -> Engine:
+        spec = self._job.spec()
+        model = await asyncio.to_thread(local_model, spec.model) if spec.engine == "vllm" else spec.model
+        sizing.prepare(self._machine, self._world_size, model=model)
+        return await start_engine(spec, model)
+
+    async def _watch(self, replica: Replica) -> None:
+        """Report what the engine does; obey a stop; leave when a newer attempt has the job."""
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL_S)
+            try:
+                await asyncio.to_thread(self._job.report_engine, replica.report())
+                stop = await asyncio.to_thread(self._job.stop)
+                successor = await asyncio.to_thread(self._job.epoch, self._epoch + 1)
+            except StoreError as error:
+                logger.warning("the store did not answer, asking again: %s", error)
+                continue
+            if stop is not None:
+                replica.stop(stop)
+            if successor is not None:
+                logger.warning("attempt %d has taken this job over from attempt %d", successor.number, self._epoch)
+                os._exit(SUPERSEDED_EXIT)

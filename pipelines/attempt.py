@@ -1,0 +1,109 @@
+"""What goes on beside the rows while an attempt runs: its heartbeat, its limits, and what it has counted.
+
+Knows nothing of Ray and of engines.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from threading import Event, Lock, Thread
+from types import TracebackType
+from typing import Self
+
+from batch.clock import Clock, parse_rfc3339, rfc3339
+from batch.job_store import JobStore
+from batch.lease import HEARTBEAT_EVERY_S, Lease
+from batch.plan import Plan
+from batch.records import Progress, Stop, StopState, Tally
+from batch.spec import JobSpec
+from batch.state import RUNNING_PHASE
+from connectors.errors import StoreError
+from pipelines.progress import ProgressFold
+from pipelines.replica import STARTING_PHASE
+
+logger = logging.getLogger(__name__)
+
+
+class Pulse:
+    """Renews the lease every 2 s with the job's progress, and ends the job at its deadline or error budget.
+
+    A context manager; its thread is the only one that writes heartbeats. `on_lost` is called once, from that thread,
+    when another attempt has the job.
+    """
+
+    def __init__(self, job: JobStore, lease: Lease, *, clock: Clock, on_lost: Callable[[], None]) -> None:
+        self._job, self._lease, self._clock, self._on_lost = job, lease, clock, on_lost
+        self._spec = job.spec()
+        self._phase = "scanning"
+        self._message = ""
+        self._fold = ProgressFold(0)
+        self._plan: Plan | None = None
+        self._guard = Lock()
+        self._ended = Event()
+        self._thread = Thread(target=self._beat_until_ended, name="pulse", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def scanned(self, lines: int) -> None:
+        """Tell how many lines the plan has seen."""
+        self._message = f"{lines:,} lines read"
+
+    def planned(self, plan: Plan) -> None:
+        """Begin to count: the commits of earlier attempts first."""
+        fold = ProgressFold(plan.rows)
+        fold.committed(self._job.commits().values())
+        with self._guard:
+            self._fold, self._plan, self._phase, self._message = fold, plan, STARTING_PHASE, ""
+
+    def settled(self, shard: int, tally: Tally) -> None:
+        """Count a shard that was committed."""
+        with self._guard:
+            self._fold.settle(shard, tally)
+
+    def writing(self) -> None:
+        """The rows are done; the ledger is being closed."""
+        self._phase = "writing"
+        self._beat()
+
+    def _beat_until_ended(self) -> None:
+        while not self._ended.wait(HEARTBEAT_EVERY_S):
+            try:
+                self._beat()
+            except StoreError as error:
+                logger.warning("heartbeat: %s", error)
+            if self._lease.lost:
+                self._on_lost()
+                return
+
+    def _beat(self) -> None:
+        reports = self._job.engine_reports(self._lease.epoch.number) if self._plan else []
+        with self._guard:
+            self._fold.reported(reports)
+            if self._phase == STARTING_PHASE and self._fold.is_running:
+                self._phase = RUNNING_PHASE
+            progress = self._fold.progress(self._clock.monotonic(), self._message)
+        self._lease.renew(self._phase, progress)
+        stop = limit_passed(self._spec, progress, now=self._clock.now())
+        if stop is not None and self._phase != "writing":
+            self._job.request_stop(stop)
+
+
+def limit_passed(spec: JobSpec, progress: Progress, *, now: datetime) -> Stop | None:
+    """Return the stop that the spec's deadline or error budget asks for, if it is time. Pure."""
+    if spec.deadline_s is not None:
+        deadline = parse_rfc3339(spec.created_at) + timedelta(seconds=spec.deadline_s)
+        if now >= deadline:
+            return Stop(StopState.EXPIRED, f"The deadline of {spec.deadline_s:g} s has passed.", rfc3339(now))
+    allowed = spec.allowed_failures(progress.rows_total)
+    if allowed is not None and progress.failed > allowed:
+        message = f"{progress.failed} rows failed; --max-failed-rows {spec.max_failed_rows} allows {allowed}."
+        return Stop(StopState.FAILED, message, rfc3339(now))
+    return None

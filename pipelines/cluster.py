@@ -1,0 +1,99 @@
+"""The Ray cluster a job runs on: this machine, or the one at an address. Knows nothing of rows and shards."""
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import ray
+
+from batch.errors import ResourcesUnavailable, UsageError
+from batch.spec import JobSpec
+
+logger = logging.getLogger(__name__)
+
+OBJECT_STORE_BYTES = 128 << 20  # it carries shard numbers and receipts only
+CLUSTER_WAIT_S = 600.0
+POLL_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """How many engines run, from `fewest` to `most`, and what each takes."""
+
+    fewest: int
+    most: int
+    gpus: int
+    """GPUs of one engine; 0 on a machine without any."""
+    world_size: int
+    """Ranks of one engine: tensor parallel times pipeline parallel size."""
+
+
+def parse_replicas(text: str) -> tuple[int, int]:
+    """Read `N` or `MIN:MAX`. Raises UsageError."""
+    fewest, _, most = text.partition(":")
+    try:
+        bounds = int(fewest), int(most or fewest)
+    except ValueError:
+        bounds = (0, 0)
+    if not 1 <= bounds[0] <= bounds[1]:
+        raise UsageError(f"replicas={text!r}: expected N or MIN:MAX with 1 <= MIN <= MAX")
+    return bounds
+
+
+def connect(address: str | None, replicas: str | None) -> None:
+    """Join the cluster at `address`, or make one of this machine. Ray's usage reports are off unless turned on."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    if address is not None:
+        ray.init(address=address, log_to_driver=True)
+        return
+    # Ray gives its workers the lowest priority, which costs where anything else runs on the machine.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    most = parse_replicas(replicas)[1] if replicas else 1
+    ray.init(
+        address="local",
+        num_cpus=max(len(os.sched_getaffinity(0)), most + 1),  # logical: an engine and the source take one each
+        object_store_memory=OBJECT_STORE_BYTES,
+        include_dashboard=False,
+        log_to_driver=True,
+    )
+
+
+def choose_replicas(spec: JobSpec, replicas: str | None) -> Replicas:
+    """Decide how many engines the job gets of the connected cluster.
+
+    Without a wish, one engine per set of GPUs, and one on a machine without GPU.
+    """
+    world_size = int(spec.engine_args.get("tensor_parallel_size", 1)) * int(
+        spec.engine_args.get("pipeline_parallel_size", 1)
+    )
+    available = int(ray.cluster_resources().get("GPU", 0)) if spec.engine == "vllm" else 0
+    gpus = world_size if available else 0
+    fewest, most = parse_replicas(replicas) if replicas else (max(1, available // world_size),) * 2
+    return Replicas(fewest, most, gpus, world_size)
+
+
+def require(replicas: Replicas, *, is_local: bool) -> None:
+    """Return when the cluster has what the fewest replicas need; a cluster at an address may still grow to it.
+
+    Raises ResourcesUnavailable, which says what is needed and what there is.
+    """
+    needed = {"CPU": float(replicas.fewest), "GPU": float(replicas.fewest * replicas.gpus)}
+    give_up_at = time.monotonic() + (0 if is_local else CLUSTER_WAIT_S)
+    while True:
+        there = ray.cluster_resources()
+        missing = {name for name, amount in needed.items() if there.get(name, 0) < amount}
+        if not missing:
+            return
+        wanted, found = _amounts(needed), _amounts(there)
+        text = f"{replicas.fewest} replica(s) of {replicas.world_size} rank(s) need {wanted}; the cluster has {found}"
+        if time.monotonic() >= give_up_at:
+            raise ResourcesUnavailable(f"{text}; ask for fewer with --replicas or a smaller tensor_parallel_size")
+        logger.warning("waiting: %s", text)
+        time.sleep(POLL_S)
+
+
+def _amounts(resources: Mapping[str, float]) -> str:
+    return f"{resources.get('GPU', 0):g} GPU(s) and {resources.get('CPU', 0):g} CPU(s)"

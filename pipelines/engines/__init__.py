@@ -1,0 +1,1 @@
+"""Engines: what turns a request into a response body. A new one is one file here and one case in `registry.py`."""

@@ -1,0 +1,41 @@
+"""The small protocol every engine follows. Knows nothing of shards, stores or Ray."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from batch.request import Request
+from batch.result import Code, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an OpenAI-compatible server would have answered to one request.
+
+    `body` is JSON: the response object when `status_code` is 200, else `{"error": {...}}`,
+    and `code` then says which kind of row failure it is.
+    """
+
+    status_code: int
+    body: bytes
+    usage: Usage
+    code: Code | None = None
+
+
+class EngineDead(Exception):
+    """The engine cannot answer any further request; the requests in flight are lost and must be asked again."""
+
+
+class Engine(Protocol):
+    """Answers requests concurrently, in any order."""
+
+    name: str
+    version: str
+    config: dict[str, object]
+    window: int
+    """How many requests are worth having in flight: enough that a finished one is replaced at once."""
+
+    async def answer(self, request: Request) -> Answer:
+        """Return the answer to one request; a refused request is an answer too. Raises EngineDead."""
+
+    async def close(self) -> None:
+        """Stop the engine and free its memory."""

@@ -1,0 +1,146 @@
+"""Any OpenAI-compatible endpoint as an engine: a running `vllm serve`, SGLang, a hosted deployment.
+
+The endpoint keeps its own queue; this side keeps `concurrency` requests in flight and asks again when it is busy or
+out of reach. Knows nothing of shards, stores or Ray.
+"""
+
+import asyncio
+import logging
+import os
+import random
+from http import HTTPStatus
+
+import aiohttp
+import orjson
+
+from batch.errors import JobFailed
+from batch.request import Request
+from batch.result import Code, Usage
+from batch.spec import JobSpec
+from pipelines.engines.base import Answer
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_CONCURRENCY = 256
+DEFAULT_TIMEOUT_S = 3600.0
+DEFAULT_KEY_VARIABLE = "OPENAI_API_KEY"
+BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+TRIES = 8
+FIRST_DELAY_S, MAX_DELAY_S = 0.5, 30.0
+
+
+class OpenAIEngine:
+    """One HTTP session to one endpoint."""
+
+    name = "openai"
+    version = ""
+
+    def __init__(self, session: aiohttp.ClientSession, base_url: str, *, concurrency: int) -> None:
+        self.config: dict[str, object] = {"base_url": base_url, "concurrency": concurrency}
+        self.window = concurrency
+        self._session = session
+        self._base_url = base_url
+
+    @classmethod
+    async def start(cls, spec: JobSpec) -> "OpenAIEngine":
+        """Open the session and ask the endpoint for its models. Raises JobFailed when it cannot be reached."""
+        arguments = spec.engine_args
+        base_url = str(arguments["base_url"]).rstrip("/")
+        concurrency = int(arguments.get("concurrency", DEFAULT_CONCURRENCY))
+        key = os.environ.get(str(arguments.get("api_key_env", DEFAULT_KEY_VARIABLE)), "")
+        session = aiohttp.ClientSession(
+            headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
+            timeout=aiohttp.ClientTimeout(total=float(arguments.get("timeout_s", DEFAULT_TIMEOUT_S)), sock_connect=30),
+            connector=aiohttp.TCPConnector(limit=concurrency),
+        )
+        engine = cls(session, base_url, concurrency=concurrency)
+        try:
+            status_code, body = await engine._call("GET", f"{base_url}/models", b"")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            await session.close()
+            raise JobFailed(
+                f"{base_url}/models cannot be reached ({error}); is the server up, is the URL right?"
+            ) from error
+        if status_code != 200:
+            await session.close()
+            raise JobFailed(f"{base_url}/models answers {status_code}: {body[:200]!r}; check the URL and the API key")
+        return engine
+
+    async def answer(self, request: Request) -> Answer:
+        body = orjson.dumps(request.body)
+        try:
+            status_code, answered = await self._call("POST", self._base_url + _path(request.endpoint), body)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            failure = {
+                "error": {"message": f"no answer: {error or type(error).__name__}", "type": "timeout", "code": 504}
+            }
+            return Answer(504, orjson.dumps(failure), Usage(), Code.TIMEOUT)
+        return _answer(status_code, answered)
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def _call(self, method: str, url: str, body: bytes) -> tuple[int, bytes]:
+        """One call, repeated with growing, jittered pauses while the endpoint is busy or out of reach."""
+        delay_s = FIRST_DELAY_S
+        for left in reversed(range(TRIES)):
+            try:
+                async with self._session.request(method, url, data=body or None) as response:
+                    answered = await response.read()
+                    if response.status not in BUSY or not left:
+                        return response.status, answered
+                    pause_s = _pause_s(response.headers.get("Retry-After"), delay_s)
+            except aiohttp.ClientConnectionError:
+                if not left:
+                    raise
+                pause_s = delay_s
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+            delay_s = min(2 * delay_s, MAX_DELAY_S)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _path(endpoint: str) -> str:
+    """`/v1/chat/completions` under a base URL that ends in `/v1`, as OpenAI's clients are given it."""
+    return endpoint.removeprefix("/v1")
+
+
+def _pause_s(retry_after: str | None, delay_s: float) -> float:
+    try:
+        return min(max(float(retry_after or 0), delay_s), MAX_DELAY_S)
+    except ValueError:  # an HTTP date
+        return delay_s
+
+
+def _answer(status_code: int, body: bytes) -> Answer:
+    try:
+        answered = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _no_answer(HTTPStatus.BAD_GATEWAY, f"status {status_code}, not JSON: {body[:200]!r}", Code.INTERNAL)
+    if status_code == HTTPStatus.OK:
+        return Answer(status_code, body, _usage(answered))
+    error = answered.get("error") if isinstance(answered, dict) else None
+    message = str(error.get("message", "")) if isinstance(error, dict) else ""
+    return Answer(status_code, body, Usage(), _code(status_code, message))
+
+
+def _no_answer(status: HTTPStatus, message: str, code: Code) -> Answer:
+    failure = {"error": {"message": message, "type": status.phrase, "param": None, "code": status.value}}
+    return Answer(status, orjson.dumps(failure), Usage(), code)
+
+
+def _usage(answered: object) -> Usage:
+    usage = (answered.get("usage") if isinstance(answered, dict) else None) or {}
+    details = usage.get("prompt_tokens_details") or {}
+    return Usage(
+        prompt_tokens=usage.get("prompt_tokens") or usage.get("input_tokens") or 0,
+        completion_tokens=usage.get("completion_tokens") or usage.get("output_tokens") or 0,
+        cached_tokens=details.get("cached_tokens") or 0,
+    )
+
+
+def _code(status_code: int, message: str) -> Code:
+    if status_code == HTTPStatus.NOT_FOUND:
+        return Code.MODEL_MISMATCH
+    if status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or status_code in BUSY:
+        return Code.INTERNAL
+    return Code.PROMPT_TOO_LONG if "context length" in message else Code.INVALID_PARAMETER

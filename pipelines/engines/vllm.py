@@ -1,0 +1,186 @@
+"""vLLM in this process's care: one AsyncLLM and its own OpenAI serving layer, as `vllm run-batch` builds them.
+
+The only module that imports vLLM to run it. Knows nothing of shards, stores or Ray.
+"""
+
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, TypeAlias
+
+import orjson
+import vllm
+from pydantic import BaseModel, TypeAdapter
+from starlette.datastructures import State
+from starlette.responses import Response
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.entrypoints.launchers.api_server.app_state import init_app_state
+from vllm.entrypoints.launchers.run_batch import make_arg_parser
+from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+from vllm.entrypoints.openai.completion.protocol import CompletionRequest
+from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
+from vllm.entrypoints.pooling.embed.protocol import EmbeddingRequest
+from vllm.entrypoints.pooling.scoring.protocol import RerankRequest, ScoreRequest
+from vllm.entrypoints.serve import create_error_response
+from vllm.entrypoints.serve.engine.protocol import ErrorResponse
+from vllm.usage.usage_lib import UsageContext
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError
+
+from batch.request import Request
+from batch.result import Code, Usage
+from batch.spec import JobSpec
+from pipelines.engines.base import Answer, EngineDead
+
+logger = logging.getLogger(__name__)
+
+Handler: TypeAlias = Callable[[Any], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One URL of the serving layer: how its bodies are parsed, and what answers them (None: this model cannot)."""
+
+    parse: Callable[[dict[str, Any]], object]
+    handle: Handler | None
+
+
+class VllmEngine:
+    """One AsyncLLM with vLLM's OpenAI serving layer around it."""
+
+    name = "vllm"
+    version = vllm.__version__
+
+    def __init__(self, llm: AsyncLLM, endpoints: dict[str, Endpoint], config: dict[str, object], window: int) -> None:
+        self.config = config
+        self.window = window
+        self._llm = llm
+        self._endpoints = endpoints
+
+    @classmethod
+    async def start(cls, spec: JobSpec, model: str) -> "VllmEngine":
+        """Load the model and build the serving layer. Raises what vLLM raises when it cannot."""
+        parser = make_arg_parser(FlexibleArgumentParser())
+        arguments = parser.parse_args(["-i", "none", "-o", "none", *command_line(spec, model)])
+        # LLM_CLASS, because vLLM gives every other context but its server the sizes of its smallest device:
+        # 128 sequences and 2,048 tokens a step, whatever the GPU.
+        config = AsyncEngineArgs.from_cli_args(arguments).create_engine_config(UsageContext.LLM_CLASS)
+        llm = AsyncLLM.from_vllm_config(
+            config, usage_context=UsageContext.LLM_CLASS, enable_log_requests=False, disable_log_stats=True
+        )
+        state = State()
+        await init_app_state(llm, state, arguments, await llm.get_supported_tasks())
+        sizes = {
+            "max_model_len": config.model_config.max_model_len,
+            "dtype": str(config.model_config.dtype).removeprefix("torch."),
+            "max_num_seqs": config.scheduler_config.max_num_seqs,
+            "max_num_batched_tokens": config.scheduler_config.max_num_batched_tokens,
+            "block_size": config.cache_config.block_size,
+            "num_gpu_blocks": config.cache_config.num_gpu_blocks,
+            "enable_prefix_caching": config.cache_config.enable_prefix_caching,
+            "tensor_parallel_size": config.parallel_config.tensor_parallel_size,
+            "pipeline_parallel_size": config.parallel_config.pipeline_parallel_size,
+            "quantization": config.model_config.quantization,
+        }
+        logger.info("engine sizes: %s", sizes)
+        window = config.scheduler_config.max_num_seqs * 3 // 2
+        return cls(llm, _endpoints(state), sizes, window)
+
+    async def answer(self, request: Request) -> Answer:
+        endpoint = self._endpoints.get(request.endpoint)
+        if endpoint is None or endpoint.handle is None:
+            return _refused(create_error_response(f"Model does not support endpoint: {request.endpoint}"))
+        try:
+            response = await endpoint.handle(endpoint.parse(request.body))
+        except EngineDeadError as error:
+            raise EngineDead(str(error)) from error
+        except Exception as error:  # noqa: BLE001 - the serving layer maps every exception of a request to a status, as its HTTP server does
+            response = create_error_response(error)
+        return _answer(response)
+
+    async def close(self) -> None:
+        self._llm.shutdown()
+
+
+def command_line(spec: JobSpec, model: str) -> list[str]:
+    """Return the spec's engine configuration as vLLM's own command-line arguments."""
+    from vllm.platforms import current_platform
+
+    names = spec.served_model_names or (spec.model,)
+    words = ["--model", model, "--served-model-name", *names]
+    if spec.lora:
+        words += ["--enable-lora", "--lora-modules", *(f"{name}={path}" for name, path in spec.lora.items())]
+    defaults: dict[str, str | int | float | bool] = {}
+    if current_platform.is_cpu():
+        defaults = {"block_size": 32, "enforce_eager": True}
+        if os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING") == "0":
+            defaults["distributed_executor_backend"] = "uni"
+    for name, value in (defaults | spec.engine_args).items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", str(value)]
+    return words
+
+
+def _endpoints(state: State) -> dict[str, Endpoint]:
+    def method(serving: str, name: str) -> Handler | None:
+        return getattr(getattr(state, serving, None), name, None)
+
+    chat = Endpoint(ChatCompletionRequest.model_validate, method("openai_serving_chat", "create_chat_completion"))
+    completion = Endpoint(CompletionRequest.model_validate, method("openai_serving_completion", "create_completion"))
+    responses = Endpoint(ResponsesRequest.model_validate, method("openai_serving_responses", "create_responses"))
+    embedding = Endpoint(TypeAdapter(EmbeddingRequest).validate_python, method("serving_embedding", "__call__"))
+    score = Endpoint(TypeAdapter(ScoreRequest).validate_python, method("serving_scores", "__call__"))
+    rerank = Endpoint(RerankRequest.model_validate, method("serving_scores", "__call__"))
+    return {
+        "/v1/chat/completions": chat,
+        "/v1/completions": completion,
+        "/v1/responses": responses,
+        "/v1/embeddings": embedding,
+        "/score": score,
+        "/v1/score": score,
+        "/rerank": rerank,
+        "/v1/rerank": rerank,
+        "/v2/rerank": rerank,
+    }
+
+
+def _answer(response: object) -> Answer:
+    if isinstance(response, ErrorResponse):
+        return _refused(response)
+    if isinstance(response, Response):  # the pooling endpoints answer with a rendered HTTP response
+        body = bytes(response.body)
+        return Answer(200, body, _usage(orjson.loads(body).get("usage") or {}))
+    if isinstance(response, BaseModel):
+        usage = getattr(response, "usage", None)
+        return Answer(200, response.model_dump_json().encode(), _usage(usage.model_dump() if usage else {}))
+    return _refused(create_error_response("Request must not be sent in stream mode"))
+
+
+def _usage(usage: dict[str, Any]) -> Usage:
+    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
+    return Usage(
+        prompt_tokens=usage.get("prompt_tokens", usage.get("input_tokens", 0)) or 0,
+        completion_tokens=usage.get("completion_tokens", usage.get("output_tokens", 0)) or 0,
+        cached_tokens=details.get("cached_tokens", 0) or 0,
+    )
+
+
+def _refused(response: ErrorResponse) -> Answer:
+    error = response.error
+    if error.code == HTTPStatus.NOT_FOUND:
+        code = Code.MODEL_MISMATCH
+    elif error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        code = Code.INTERNAL
+    elif error.param in ("input_text", "input_tokens") or "maximum context length" in error.message:
+        code = Code.PROMPT_TOO_LONG
+    elif "does not support endpoint" in error.message:
+        code = Code.UNSUPPORTED_ENDPOINT
+    else:
+        code = Code.INVALID_PARAMETER
+    return Answer(error.code, response.model_dump_json().encode(), Usage(), code)

@@ -1,0 +1,36 @@
+"""From what Ray raises to the one sentence that a person needs. Knows nothing of jobs' objects."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ray.exceptions import ActorDiedError, RayError
+
+from batch.errors import BatchError, JobFailed
+from connectors.errors import InputError, StoreError
+
+
+@contextmanager
+def job_failures() -> Iterator[None]:
+    """Turn an exception of the Ray graph into the BatchError or StoreError at its root, else into JobFailed."""
+    try:
+        yield
+    except RayError as error:
+        root = _root(error)
+        if isinstance(root, BatchError | StoreError | InputError):
+            raise root from error
+        if isinstance(root, ActorDiedError):
+            raise JobFailed("The engine died too often; its last words are in the log. Run again to resume.") from error
+        raise JobFailed(f"{type(root).__name__}: {_first_line(root)} (the log has the whole story)") from error
+
+
+def _root(error: BaseException) -> BaseException:
+    while True:
+        cause = getattr(error, "cause", None) or error.__cause__
+        if not isinstance(cause, BaseException):
+            return error
+        error = cause
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[-1] if isinstance(error, RayError) and text else text.split("\n")[0]

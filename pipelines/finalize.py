@@ -1,0 +1,33 @@
+"""The end of a job: every shard has a commit, so the ledger can be closed. Knows nothing of Ray and of engines."""
+
+from batch.clock import Clock, rfc3339
+from batch.job_store import JobStore
+from batch.manifest import Closing, EngineIdentity, Manifest, close_ledger
+from batch.plan import Plan
+from batch.records import Commit, Stop
+from batch.result import Code
+
+
+def finalize(job: JobStore, plan: Plan, *, engine: EngineIdentity, clock: Clock) -> Manifest:
+    """Write the manifest over all commits, then delete what it does not name.
+
+    Return the manifest that stands. Raises LedgerOpen when a line is unaccounted for.
+    """
+    commits = job.commits()
+    epochs = job.epochs()
+    closing = Closing(
+        engine=engine,
+        attempts=len(epochs),
+        started_at=epochs[0].started_at,
+        finished_at=rfc3339(clock.now()),
+    )
+    manifest = close_ledger(job.spec(), plan, commits=commits, stop=_effective(job.stop(), commits), closing=closing)
+    manifest = job.create_manifest(manifest)
+    job.collect_garbage(manifest)
+    return manifest
+
+
+def _effective(stop: Stop | None, commits: dict[int, Commit]) -> Stop | None:
+    """A stop that came after the last row was answered ended nothing: the job is complete."""
+    ended = any(code in commit.failed_by_code for commit in commits.values() for code in (Code.CANCELLED, Code.EXPIRED))
+    return stop if ended else None

@@ -1,0 +1,85 @@
+"""The page that shows the architecture: planned shards → engine actors → receipts.
+
+The actors commit; what comes back here are receipts, for counting. Knows nothing of leases and of who asked.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import ray.data
+from ray.data import ActorPoolStrategy, DataContext
+
+from batch.job_store import JobStore
+from batch.plan import Plan
+from pipelines.actor import EngineActor
+from pipelines.cluster import Replicas
+from pipelines.failures import job_failures
+from pipelines.source import PlannedShards
+
+MAX_ENGINE_RESTARTS = 3
+TARGET_OPEN_ROWS = 2048
+"""Rows that the open shards of one engine should hold together: more than any admission window of a machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What an engine actor says of a shard that it committed."""
+
+    shard: int
+    succeeded: int
+    failed: int
+    prompt_tokens: int
+    completion_tokens: int
+    engine: str
+    engine_version: str
+    engine_config: str
+
+
+def run_shards(job: JobStore, plan: Plan, *, epoch: int, replicas: Replicas) -> Iterator[Receipt]:
+    """Run every shard that has no commit yet; yield one receipt per shard, in the order they end."""
+    committed = job.committed_shards()
+    waiting = [shard.index for shard in plan.shards if shard.index not in committed]
+    if not waiting:
+        return
+    shards = ray.data.read_datasource(PlannedShards(waiting), num_cpus=0, override_num_blocks=1)
+    receipts = shards.map_batches(
+        EngineActor,
+        fn_constructor_args=(job.uri,),
+        fn_constructor_kwargs={"epoch": epoch, "replicas": replicas.most, "world_size": replicas.world_size},
+        batch_size=None,  # a block is a shard: Ray Data may neither split nor join one
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        num_cpus=1,
+        num_gpus=replicas.gpus or None,
+        compute=_pool(replicas, _open_shards(plan, waiting)),
+        max_restarts=MAX_ENGINE_RESTARTS,
+    )
+    # prefetch_batches=0, because a prefetching iterator holds each receipt until the next one is there.
+    with job_failures():
+        for block in receipts.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            for row in block.to_pylist():
+                yield Receipt(**row)
+
+
+def configure_ray_data() -> None:
+    """One block per shard and per receipt, each handed on at once; no progress bars, no polling threads."""
+    context = DataContext.get_current()
+    context.target_max_block_size = 1
+    context.execution_options.preserve_order = False
+    context.enable_progress_bars = False
+    context.memory_usage_poll_interval_s = None
+
+
+def _pool(replicas: Replicas, open_shards: int) -> ActorPoolStrategy:
+    return ActorPoolStrategy(
+        min_size=replicas.fewest,
+        max_size=replicas.most,
+        initial_size=replicas.fewest,
+        max_concurrent_calls_per_actor=open_shards,
+        max_tasks_in_flight_per_actor=2 * open_shards,  # a queue behind the calls: no gap when a shard ends
+    )
+
+
+def _open_shards(plan: Plan, waiting: Sequence[int]) -> int:
+    rows = sum(plan.shards[index].piece.rows for index in waiting) or 1
+    return max(4, min(32, TARGET_OPEN_ROWS * len(waiting) // rows + 1))

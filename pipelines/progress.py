@@ -1,0 +1,76 @@
+"""How far a job is: receipts and the engines' reports folded into one Progress. Pure; time is an argument."""
+
+from collections import deque
+from collections.abc import Iterable
+
+from batch.records import Commit, EngineReport, Progress, Tally
+from batch.state import RUNNING_PHASE
+
+RATE_WINDOW_S = 30.0
+
+
+class ProgressFold:
+    """Counts committed shards once, and the open shards of the engines on top."""
+
+    def __init__(self, rows_total: int) -> None:
+        self._rows_total = rows_total
+        self._committed: dict[int, Tally] = {}
+        self._open: dict[int, Tally] = {}
+        self._sum = Tally()
+        self._samples: deque[tuple[float, Tally]] = deque()
+        self.is_running = False
+
+    def committed(self, commits: Iterable[Commit]) -> None:
+        """Take in commits, of earlier attempts too."""
+        for commit in commits:
+            usage = commit.usage
+            self.settle(
+                commit.shard,
+                Tally(commit.succeeded, commit.failed, usage.prompt_tokens, usage.completion_tokens),
+            )
+
+    def settle(self, shard: int, tally: Tally) -> None:
+        """Take in the final tally of a shard; a second one for the same shard changes nothing."""
+        if shard not in self._committed:
+            self._committed[shard] = tally
+            self._sum += tally
+
+    def reported(self, reports: Iterable[EngineReport]) -> None:
+        """Replace what is known of the open shards."""
+        self._open = {}
+        for report in reports:
+            if report.phase == RUNNING_PHASE and not self.is_running:
+                self.is_running = True
+                self._samples.clear()  # rates begin with the first engine, not with its start
+            for shard, tally in report.open.items():
+                self._open[int(shard)] = tally
+
+    @property
+    def failed(self) -> int:
+        return self._now().failed
+
+    def progress(self, now_s: float, message: str = "") -> Progress:
+        """The progress at `now_s` (monotonic seconds); rates over the last 30 s."""
+        done = self._now()
+        self._samples.append((now_s, done))
+        while len(self._samples) > 1 and now_s - self._samples[1][0] >= RATE_WINDOW_S:
+            self._samples.popleft()
+        since_s, before = self._samples[0]
+        elapsed_s = max(now_s - since_s, 1e-9)
+        rows_per_s = max(0.0, (done.rows - before.rows) / elapsed_s) if now_s > since_s else 0.0
+        left = self._rows_total - done.rows
+        return Progress(
+            rows_total=self._rows_total,
+            succeeded=done.succeeded,
+            failed=done.failed,
+            prompt_tokens=done.prompt_tokens,
+            completion_tokens=done.completion_tokens,
+            rows_per_s=rows_per_s,
+            prompt_tokens_per_s=max(0.0, (done.prompt_tokens - before.prompt_tokens) / elapsed_s),
+            completion_tokens_per_s=max(0.0, (done.completion_tokens - before.completion_tokens) / elapsed_s),
+            eta_s=left / rows_per_s if rows_per_s > 0 else None,
+            message=message,
+        )
+
+    def _now(self) -> Tally:
+        return sum((tally for shard, tally in self._open.items() if shard not in self._committed), self._sum)

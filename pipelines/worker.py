@@ -1,0 +1,157 @@
+"""The process that owns one attempt at a job: `python -m pipelines.worker --job OUTPUT_URI`.
+
+It claims the job, plans it, runs it on Ray, closes the ledger, and says by its exit code how it ended. Its standard
+output is the job's log. Knows nothing of how people are shown a job.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from threading import Thread
+from uuid import uuid4
+
+import orjson
+
+from batch.clock import SystemClock
+from batch.errors import BatchError, InvalidInput
+from batch.job_store import JobStore
+from batch.lease import Lease, claim, this_process
+from batch.manifest import EngineIdentity, FinalState, Manifest
+from batch.plan import Plan, make_plan
+from batch.records import Exit, Tally
+from batch.validation import find_failures
+from connectors.errors import InputError, StoreError
+from pipelines.attempt import Pulse
+from pipelines.finalize import finalize
+
+logger = logging.getLogger("pipelines.worker")
+
+EXIT_CODES = {FinalState.COMPLETED: 0, FinalState.FAILED: 1, FinalState.CANCELLED: 3, FinalState.EXPIRED: 4}
+INTERRUPTED = 130
+LEASE_LOST = 5
+SHOWN_FAILURES = 20
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one attempt; return the exit code."""
+    options = parse_options(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if options.foreground:
+        Thread(target=_leave_with_parent, name="parent", daemon=True).start()
+    try:
+        return attend(options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (BatchError, StoreError, InputError) as error:
+        sys.stderr.write(f"{error}\n")
+        return getattr(error, "exit_code", 1)
+
+
+def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; argparse ends the process at a bad one."""
+    parser = argparse.ArgumentParser(prog="pipelines.worker", description=__doc__)
+    parser.add_argument("--job", required=True, metavar="URI", help="the job's output")
+    parser.add_argument("--replicas", metavar="N|MIN:MAX", help="engines to run")
+    parser.add_argument("--ray-address", metavar="A", help="an existing Ray cluster")
+    parser.add_argument("--foreground", action="store_true", help="end when standard input closes")
+    return parser.parse_args(arguments)
+
+
+def attend(options: argparse.Namespace) -> int:
+    """Run one attempt to its end. Raises BatchError, StoreError, or KeyboardInterrupt."""
+    job = JobStore.open(options.job, probe_nonce=uuid4().hex)
+    standing = job.manifest()
+    if standing is not None:
+        return EXIT_CODES[standing.state]
+    clock = SystemClock()
+    wishes = {"replicas": options.replicas, "ray_address": options.ray_address}
+    lease = claim(job, this_process(), clock=clock, options=wishes)
+    try:
+        with Pulse(job, lease, clock=clock, on_lost=_leave_lost) as pulse:
+            manifest = run(job, lease, pulse, options)
+    except BaseException as error:
+        _record_end(lease, error)
+        raise
+    lease.end(Exit.FINISHED, manifest.state)
+    return EXIT_CODES[manifest.state]
+
+
+def run(job: JobStore, lease: Lease, pulse: Pulse, options: argparse.Namespace) -> Manifest:
+    """Plan, run the shards that have no commit, close the ledger."""
+    from pipelines import cluster, inference
+
+    with ThreadPoolExecutor(1, "plan") as planner:
+        planning = planner.submit(plan_job, job, pulse)  # while Ray starts
+        cluster.connect(options.ray_address, options.replicas)
+        plan = planning.result()
+    pulse.planned(plan)
+    replicas = cluster.choose_replicas(job.spec(), options.replicas)
+    cluster.require(replicas, is_local=options.ray_address is None)
+    inference.configure_ray_data()
+    engine = EngineIdentity(job.spec().engine, "", {})
+    for receipt in inference.run_shards(job, plan, epoch=lease.epoch.number, replicas=replicas):
+        pulse.settled(
+            receipt.shard,
+            Tally(receipt.succeeded, receipt.failed, receipt.prompt_tokens, receipt.completion_tokens),
+        )
+        engine = EngineIdentity(receipt.engine, receipt.engine_version, orjson.loads(receipt.engine_config))
+    pulse.writing()
+    return finalize(job, plan, engine=engine, clock=SystemClock())
+
+
+def plan_job(job: JobStore, pulse: Pulse) -> Plan:
+    """Return the stored plan; make and store it at the first attempt. Raises InvalidInput where the spec says fail."""
+    plan = job.plan()
+    if plan is not None:
+        return plan
+    spec = job.spec()
+    plan = make_plan(spec, pulse.scanned)
+    if spec.on_invalid == "fail":
+        failures = list(islice(find_failures(spec, plan), SHOWN_FAILURES))
+        if failures:
+            first = failures[0]
+            raise InvalidInput(
+                f"{first.place.file}:{first.place.line}: {first.code}: {first.message} "
+                f"(--on-invalid fail; `batchctl validate` lists every bad line)",
+                failures,
+            )
+    return job.create_plan(plan)
+
+
+def _record_end(lease: Lease, error: BaseException) -> None:
+    """Leave the attempt's last words, so that the next one need not wait for silence."""
+    if isinstance(error, KeyboardInterrupt):
+        how, message = Exit.INTERRUPTED, "Interrupted; the same command resumes."
+    else:
+        how, message = Exit.FAILED, str(error) or type(error).__name__
+        if not isinstance(error, BatchError | StoreError | InputError):
+            traceback.print_exception(error)
+    try:
+        lease.end(how, message)
+    except StoreError as unreachable:
+        logger.warning("the attempt's end could not be written: %s", unreachable)
+
+
+def _leave_with_parent() -> None:
+    """Interrupt this process when the command that started it is gone: its end of our standard input closes."""
+    while os.read(sys.stdin.fileno(), 1):  # not sys.stdin: its lock would be held here when the process ends
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _leave_lost() -> None:
+    """Another attempt has the job. Nothing this one still does can be reached by a reader; free the engine."""
+    logger.error("the lease is lost: another attempt runs this job, or the store was out of reach for too long")
+    logging.shutdown()
+    os._exit(LEASE_LOST)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
