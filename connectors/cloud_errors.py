@@ -15,6 +15,7 @@ _VENDOR_ERRORS = (
 )
 _NO_CONNECTION = (
     ("botocore.exceptions", "HTTPClientError"),
+    ("botocore.exceptions", "ConnectionError"),
     ("botocore.exceptions", "IncompleteReadError"),
     ("aiohttp", "ClientError"),
     ("azure.core.exceptions", "ServiceRequestError"),

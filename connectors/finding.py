@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connectors.errors import NotFound, UnsupportedFormat
-from connectors.registry import locate, open_store
+from connectors.registry import open_store, store_and_key
 from connectors.store import ObjectInfo
 from connectors.uri import Uri, parse_pattern
 
 FORMATS = ("jsonl", "jsonl.gz", "jsonl.zst", "parquet", "csv")
 _SUFFIXES = ", ".join(f".{suffix}" for suffix in FORMATS)
 _WILDCARD = re.compile(r"[*?]")
+_TOKEN = re.compile(r"\*+|\?|[^*?]+")
+_ANY_DEPTH = r"(?:(?!\.)[^/]+/)*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +49,18 @@ def find_inputs(patterns: Sequence[str]) -> list[InputFile]:
 
 def _behind(uri: Uri) -> Iterator[InputFile]:
     try:
-        yield _input_file(uri)
+        yield _input_file(uri, _head(uri))
         return
     except NotFound:
         pass
     if _WILDCARD.search(uri.path):
         matched = _local_matches(uri) if uri.scheme == "file" else _matches(uri)
-        yield from (_input_file(file, known) for file, known in matched)
+        yield from (_input_file(file, known or _head(file)) for file, known in matched)
     else:
         files = _local_files(uri) if uri.scheme == "file" else _files(uri)
         for file, known in files:
             if format_of(file.path) and not _is_hidden(file.path.removeprefix(uri.path)):
-                yield _input_file(file, known)
+                yield _input_file(file, known or _head(file))
 
 
 def format_of(path: str) -> str | None:
@@ -71,16 +73,18 @@ def _is_hidden(path: str) -> bool:
     return any(segment.startswith(("_", ".")) for segment in path.split("/") if segment)
 
 
-def _input_file(uri: Uri, known: ObjectInfo | None = None) -> InputFile:
-    if known is None:
-        if not uri.path.strip("/"):
-            raise NotFound(f"{uri} is a bucket or root, not a file")
-        store, key = locate(str(uri))
-        known = store.head(key)
+def _head(uri: Uri) -> ObjectInfo:
+    if not uri.path.strip("/"):
+        raise NotFound(f"{uri} is a bucket or root, not a file")
+    store, key = store_and_key(uri)
+    return store.head(key)
+
+
+def _input_file(uri: Uri, found: ObjectInfo) -> InputFile:
     known_format = format_of(uri.path)
     if known_format is None:
         raise UnsupportedFormat(f"input {uri}: the suffix is none of {_SUFFIXES}")
-    return InputFile(str(uri), known.size_bytes, known.etag, known_format)
+    return InputFile(str(uri), found.size_bytes, found.etag, known_format)
 
 
 def _local_matches(uri: Uri) -> Iterator[tuple[Uri, None]]:
@@ -112,7 +116,16 @@ def _matches(uri: Uri) -> Iterator[tuple[Uri, ObjectInfo]]:
 
 
 def _matcher(pattern: str) -> re.Pattern[str]:
-    """As a shell: `*` and `?` stay inside a name and do not match its leading dot; `**/` is any depth."""
-    tokens = {"**/": r"(?:(?!\.)[^/]+/)*", "**": r"(?!\.)[^/]*", "*": r"[^/]*", "?": r"[^/]"}
-    parts = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
-    return re.compile("".join(tokens.get(part) or re.escape(part) for part in parts))
+    """As a shell: `*` and `?` stay inside a name and do not match its leading dot; a segment `**` is any depth."""
+    *directories, name = pattern.split("/")
+    parts = [_ANY_DEPTH if directory == "**" else _segment(directory) + "/" for directory in directories]
+    parts += [_ANY_DEPTH, _segment("*")] if name == "**" else [_segment(name)]
+    return re.compile("".join(parts))
+
+
+def _segment(pattern: str) -> str:
+    tokens = (
+        "[^/]" if token == "?" else "[^/]*" if token[0] == "*" else re.escape(token)
+        for token in _TOKEN.findall(pattern)
+    )
+    return (r"(?!\.)" if pattern[:1] in ("*", "?") else "") + "".join(tokens)

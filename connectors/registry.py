@@ -16,11 +16,15 @@ def open_store(uri: str) -> Store:
 
 def locate(uri: str) -> tuple[Store, str]:
     """The store and the key of one object to read. A symbolic link to a local file is followed. Raises BadUri."""
-    parsed = parse_uri(uri)
-    if parsed.scheme == "file":
-        path = Path(parsed.path).resolve()
+    return store_and_key(parse_uri(uri))
+
+
+def store_and_key(uri: Uri) -> tuple[Store, str]:
+    """As `locate`, of a parsed address."""
+    if uri.scheme == "file":
+        path = Path(uri.path).resolve()
         return LocalStore(Uri("file", "", str(path.parent))), path.name
-    return _store_at(Uri(parsed.scheme, parsed.bucket, "")), parsed.path
+    return _store_at(Uri(uri.scheme, uri.bucket, "")), uri.path
 
 
 def probe(store: Store, prefix: str, nonce: str) -> None:

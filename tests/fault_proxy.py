@@ -10,17 +10,21 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 
 Fault = Literal["lost_ack", "500_after", "503_before", "reset_before", "truncated"]
+Reply = tuple[int, list[tuple[str, str]], bytes]
+_OWN_HEADERS = ("content-length", "connection", "transfer-encoding")
 
 
-class FaultProxy:
+class FaultProxy(ThreadingHTTPServer):
     """`plan("PUT", "lost_ack")` makes the next PUT suffer; faults of one method are taken in order."""
 
+    daemon_threads = True
+
     def __init__(self, upstream: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
         self.calls: list[str] = []
+        self.upstream = urlsplit(upstream).netloc
+        self.endpoint = f"http://127.0.0.1:{self.server_port}"
         self._planned: dict[str, deque[Fault]] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(urlsplit(upstream).netloc))
-        self._server.daemon_threads = True
-        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
 
     def plan(self, method: str, *faults: Fault) -> None:
         self._planned.setdefault(method, deque()).extend(faults)
@@ -31,68 +35,69 @@ class FaultProxy:
         return planned.popleft() if planned else None
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self.shutdown()
+        self.server_close()
 
-    def _handler(self, upstream: str) -> type[BaseHTTPRequestHandler]:
-        proxy = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: FaultProxy
 
-            def handle_call(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                fault = proxy.next_fault(self.command)
-                if fault == "reset_before":
-                    return self.reset()
-                if fault == "503_before":
-                    return self.answer(503, [], b"")
-                status, headers, content = self.forward(body)
-                if fault == "lost_ack":
-                    return self.reset()
-                if fault == "500_after":
-                    return self.answer(500, [], b"")
-                return self.answer(status, headers, content, truncated=fault == "truncated")
+    def _handle(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        fault = self.server.next_fault(self.command)
+        if fault == "reset_before":
+            self._reset()
+        elif fault == "503_before":
+            self._answer((503, [], b""))
+        else:
+            self._after(fault, self._forward(body))
 
-            do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_call
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _handle  # noqa: N815 (names given by http.server)
 
-            def forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-                connection = http.client.HTTPConnection(upstream, timeout=10)
-                try:
-                    connection.request(self.command, self.path, body, dict(self.headers))
-                    reply = connection.getresponse()
-                    return reply.status, reply.getheaders(), reply.read()
-                finally:
-                    connection.close()
+    def _after(self, fault: Fault | None, reply: Reply) -> None:
+        if fault == "lost_ack":
+            self._reset()
+        elif fault == "500_after":
+            self._answer((500, [], b""))
+        elif fault == "truncated":
+            status, headers, content = reply
+            self._answer((status, headers, content[: len(content) // 2]), length_bytes=len(content))
+            self._reset()
+        else:
+            self._answer(reply)
 
-            def answer(
-                self, status: int, headers: list[tuple[str, str]], content: bytes, *, truncated: bool = False
-            ) -> None:
-                self.send_response_only(status)
-                length = dict((name.lower(), value) for name, value in headers).get("content-length", len(content))
-                for name, value in headers:
-                    if name.lower() not in ("content-length", "connection", "transfer-encoding"):
-                        self.send_header(name, value)
-                self.send_header("Content-Length", str(length))
-                self.end_headers()
-                if truncated:
-                    self.wfile.write(content[: len(content) // 2])
-                    return self.reset()
-                self.wfile.write(b"" if self.command == "HEAD" else content)
-                return None
+    def _forward(self, body: bytes) -> Reply:
+        connection = http.client.HTTPConnection(self.server.upstream, timeout=10)
+        try:
+            connection.request(self.command, self.path, body, dict(self.headers))
+            reply = connection.getresponse()
+            return reply.status, reply.getheaders(), reply.read()
+        finally:
+            connection.close()
 
-            def reset(self) -> None:
-                self.wfile.flush()
-                # Zero linger: the peer sees a reset, not an orderly end.
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                self.connection.close()
-                self.close_connection = True
+    def _answer(self, reply: Reply, *, length_bytes: int | None = None) -> None:
+        status, headers, content = reply
+        self.send_response_only(status)
+        given = {name.lower(): value for name, value in headers}
+        for name, value in given.items():
+            if name not in _OWN_HEADERS:
+                self.send_header(name, value)
+        head_bytes = given.get("content-length", "0") if self.command == "HEAD" else len(content)
+        self.send_header("Content-Length", str(length_bytes or head_bytes))
+        self.end_headers()
+        self.wfile.write(content)
 
-            def log_message(self, *_: object) -> None:
-                """Quiet."""
+    def _reset(self) -> None:
+        self.wfile.flush()
+        # Zero linger: the peer sees a reset, not an orderly end.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+        self.close_connection = True
 
-        return Handler
+    def log_message(self, *_: object) -> None:
+        """Quiet."""

@@ -11,10 +11,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from fault_proxy import FaultProxy
 
 from connectors.registry import open_store
 from connectors.store import Store
-from fault_proxy import FaultProxy
 
 BUCKET = "test-bucket"
 

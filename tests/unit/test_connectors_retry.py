@@ -1,0 +1,65 @@
+import pytest
+
+from connectors.errors import NotFound, Unavailable
+from connectors.retry import Retry
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.slept: list[float] = []
+
+    def sleep(self, delay_s: float) -> None:
+        self.slept.append(delay_s)
+        self.now_s += delay_s
+
+
+def retry_on(clock: Clock, fraction: float = 1.0, budget_s: float = 10.0) -> Retry:
+    return Retry(
+        budget_s=budget_s,
+        first_delay_s=1.0,
+        max_delay_s=4.0,
+        sleep=clock.sleep,
+        monotonic=lambda: clock.now_s,
+        fraction=lambda: fraction,
+    )
+
+
+class Flaky:
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+        self.calls = 0
+
+    def __call__(self) -> str:
+        self.calls += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        return "value"
+
+
+def test_a_passing_failure_is_retried() -> None:
+    clock, operation = Clock(), Flaky(Unavailable("503"), Unavailable("reset"))
+    assert retry_on(clock).run(operation) == "value"
+    assert operation.calls == 3
+    assert clock.slept == [1.0, 2.0]
+
+
+def test_delays_have_jitter_and_a_bound() -> None:
+    clock = Clock()
+    retry_on(clock, fraction=0.5, budget_s=100).run(Flaky(*[Unavailable("x")] * 5))
+    assert clock.slept == [0.5, 1.0, 2.0, 2.0, 2.0]
+
+
+def test_the_budget_ends_it() -> None:
+    clock, operation = Clock(), Flaky(*[Unavailable("503 for s3://b/k")] * 99)
+    with pytest.raises(Unavailable, match=r"503 for s3://b/k \(gave up after 4 tries in 7.0 s\)"):
+        retry_on(clock).run(operation)
+    assert clock.now_s <= 10.0
+
+
+def test_other_errors_are_not_retried() -> None:
+    clock, operation = Clock(), Flaky(NotFound("k"))
+    with pytest.raises(NotFound):
+        retry_on(clock).run(operation)
+    assert operation.calls == 1
+    assert clock.slept == []
