@@ -19,7 +19,7 @@ def common_root(inputs: Sequence[str]) -> str:
         if len(set(steps)) > 1:
             break
         shared.append(steps[0])
-    return "/".join(shared).removesuffix("/") + "/" if shared else ""
+    return "/".join(shared) + "/" if shared else ""
 
 
 def label(root: str, file: str) -> str:
@@ -29,4 +29,4 @@ def label(root: str, file: str) -> str:
 
 def _folder(named: str) -> str:
     literal = _WILDCARD.split(named, maxsplit=1)[0]
-    return literal.rpartition("/")[0] + "/"
+    return literal.rpartition("/")[0]

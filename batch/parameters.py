@@ -175,6 +175,11 @@ class InferenceParameters:
     extra_body: dict[str, object] = field(default_factory=dict)
     system_prompt: str | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("temperature", "top_p"):
+            if type(getattr(self, name)) is int:  # 0 and 0.0 are one temperature, and have to make one digest
+                object.__setattr__(self, name, float(getattr(self, name)))
+
     @staticmethod
     def from_dict(given: Mapping[str, object]) -> InferenceParameters:
         """Read `{"max_tokens": 16}` or `{"maxTokens": 16}`; extra_body may be an object or its JSON text.
@@ -190,9 +195,6 @@ class InferenceParameters:
         values["extra_body"] = _read_extra_body(values.get("extra_body", {}))
         if not isinstance(values.get("system_prompt", ""), str):
             raise UsageError(f"system_prompt={shown(values['system_prompt'])}: expected a string")
-        for name in ("temperature", "top_p"):
-            if type(values.get(name)) is int:
-                values[name] = float(values[name])
         parameters = InferenceParameters(**values)
         parameters._check()
         return parameters

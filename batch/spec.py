@@ -6,6 +6,7 @@ Knows nothing of attempts: replicas and addresses of clusters may differ from on
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -81,8 +82,10 @@ class JobSpec:
             raise UsageError(
                 f"max_failed_rows={self.max_failed_rows!r}: expected a number of rows or a share, as 10 or 5%"
             )
-        if self.deadline_s is not None and not self.deadline_s > 0:
-            raise UsageError(f"deadline_s={self.deadline_s}: expected more than 0")
+        if self.deadline_s is not None:
+            if not 0 < self.deadline_s < math.inf:
+                raise UsageError(f"deadline_s={self.deadline_s}: expected more than 0, and an end")
+            object.__setattr__(self, "deadline_s", float(self.deadline_s))  # 60 and 60.0 have to make one digest
         for name in ("max_line_bytes", "shard_rows"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name}={getattr(self, name)}: expected at least 1")

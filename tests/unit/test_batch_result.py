@@ -3,10 +3,10 @@ import json
 from batch.result import Code, Place, RowFailure, Success, Usage, encode_result, printable, row_id
 
 PLACE = Place("file:///in/rows.jsonl", 7, 9120)
-DESIGN_CODES = (
-    "malformed_json not_an_object invalid_utf8 line_too_long missing_custom_id duplicate_custom_id invalid_parameter "
-    "model_mismatch prompt_too_long unsupported_endpoint media_forbidden engine_crash timeout cancelled expired internal"
-)
+DESIGN_CODES = """
+    malformed_json not_an_object invalid_utf8 line_too_long missing_custom_id duplicate_custom_id invalid_parameter
+    model_mismatch prompt_too_long unsupported_endpoint media_forbidden engine_crash timeout cancelled expired internal
+"""
 
 
 def test_the_codes_are_those_of_the_design() -> None:

@@ -14,7 +14,8 @@ def test_a_prompt_template_makes_one_user_message() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(7, "7"), (1.5, "1.5"), (True, "true"), (["a", 1], '["a",1]'), ({"b": "é"}, '{"b":"é"}'), ("", "")]
+    ("value", "text"),
+    [(7, "7"), (1.5, "1.5"), (True, "true"), (["a", 1], '["a",1]'), ({"b": "é"}, '{"b":"é"}'), ("", "")],
 )
 def test_values_that_are_no_text_are_written_as_json(value: object, text: str) -> None:
     assert PromptTemplate("<{x}>").messages({"x": value})[0]["content"] == f"<{text}>"

@@ -1,0 +1,166 @@
+import gzip
+from pathlib import Path
+
+import orjson
+import pytest
+from specs import chat_line, job_spec
+
+from batch.errors import InputChanged, JobFailed, UsageError
+from batch.plan import Plan, PlannedInput, Shard, cut, decode_plan, encode_plan, make_plan, read_lines
+from batch.spec import JobSpec
+from connectors.inputs import Piece, PieceReader
+from connectors.lines import Line
+
+
+def write(path: Path, rows: list[object]) -> Path:
+    path.write_bytes(b"".join(row if isinstance(row, bytes) else orjson.dumps(row) + b"\n" for row in rows))
+    return path
+
+
+def spec_over(*paths: Path, **changes: object) -> JobSpec:
+    return job_spec(inputs=tuple(f"file://{path}" for path in paths), **changes)
+
+
+def raw_lines(plan: Plan) -> list[bytes]:
+    reader = PieceReader(max_line_bytes=10**6)
+    return [
+        line.raw
+        for shard in plan.shards
+        for line in reader.read(plan.inputs[shard.input].file, shard.piece)
+        if not line.is_blank
+    ]
+
+
+def test_shards_hold_every_row_once_and_in_order(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.jsonl", [{"prompt": str(number)} for number in range(10)])
+    second = write(tmp_path / "b.jsonl", [{"prompt": "last"}])
+
+    plan = make_plan(spec_over(first, second, shard_rows=4))
+
+    assert [shard.piece.rows for shard in plan.shards] == [4, 4, 2, 1]
+    assert [shard.index for shard in plan.shards] == [0, 1, 2, 3]
+    assert [shard.input for shard in plan.shards] == [0, 0, 0, 1]
+    assert raw_lines(plan) == first.read_bytes().splitlines() + second.read_bytes().splitlines()
+    assert (plan.lines, plan.blank, plan.rows) == (11, 0, 11)
+
+
+def test_blank_lines_are_counted_and_make_no_shard(tmp_path: Path) -> None:
+    rows = write(tmp_path / "a.jsonl", [b"\n", {"prompt": "1"}, b" \t\n", b"\r\n", {"prompt": "2"}, b"\n\n"])
+    nothing = write(tmp_path / "b.jsonl", [b"\n\n"])
+    empty = write(tmp_path / "c.jsonl", [])
+
+    plan = make_plan(spec_over(rows, nothing, empty, shard_rows=1))
+
+    assert [(planned.lines, planned.blank) for planned in plan.inputs] == [(7, 5), (2, 2), (0, 0)]
+    assert [(shard.piece.first_line, shard.piece.lines, shard.piece.rows) for shard in plan.shards] == [
+        (1, 4, 1),
+        (5, 3, 1),
+    ]
+    assert raw_lines(plan) == [b'{"prompt":"1"}', b'{"prompt":"2"}']
+
+
+def test_second_and_later_uses_of_an_id_are_found_across_files(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.jsonl", [chat_line(name) for name in "abcab"])
+    second = write(tmp_path / "b.jsonl", [b"\n", chat_line("c"), chat_line("d"), chat_line("a")])
+
+    plan = make_plan(spec_over(first, second, shard_rows=2))
+
+    assert [(shard.input, shard.duplicates) for shard in plan.shards] == [
+        (0, ()),
+        (0, (4,)),
+        (0, (5,)),
+        (1, (2,)),
+        (1, (4,)),
+    ]
+
+
+def test_rows_without_ids_and_unreadable_lines_repeat_nothing(tmp_path: Path) -> None:
+    rows = write(tmp_path / "a.jsonl", [{"prompt": "x"}, {"prompt": "x"}, b"{\n", b"{\n", {"body": {}}, {"body": {}}])
+
+    assert [shard.duplicates for shard in make_plan(spec_over(rows)).shards] == [()]
+
+
+def test_a_compressed_file_is_cut_by_lines(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(b"".join(b'{"prompt":"%d"}\n' % number for number in range(5))))
+
+    plan = make_plan(spec_over(path, shard_rows=2))
+
+    assert [(shard.piece.start, shard.piece.end) for shard in plan.shards] == [(0, 2), (2, 4), (4, 5)]
+    assert raw_lines(plan) == [b'{"prompt":"%d"}' % number for number in range(5)]
+
+
+def test_large_inputs_are_cut_by_bytes_too(tmp_path: Path) -> None:
+    rows = write(tmp_path / "a.jsonl", [{"prompt": "x" * 1000} for _ in range(400)])
+
+    few = make_plan(spec_over(rows))
+    many = make_plan(spec_over(rows), max_replicas=4)
+
+    # 405 kB in sixteenths would be 25 kB: no shard is cut smaller than 32 KiB by its bytes.
+    assert {shard.piece.rows for shard in few.shards[:-1]} == {32}
+    assert few == many
+
+
+def test_progress_tells_all_lines_at_the_end(tmp_path: Path) -> None:
+    rows = write(tmp_path / "a.jsonl", [{"prompt": "x"}] * 3)
+    seen: list[int] = []
+
+    make_plan(spec_over(rows), seen.append)
+
+    assert seen[-1] == 3
+
+
+def test_an_input_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as raised:
+        make_plan(spec_over(tmp_path / "none.jsonl"))
+
+    assert "none.jsonl" in str(raised.value)
+
+
+def test_an_input_of_an_unknown_format_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.xlsx").write_bytes(b"x")
+
+    with pytest.raises(UsageError):
+        make_plan(spec_over(tmp_path / "a.xlsx"))
+
+
+def test_an_input_that_changed_after_planning_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [{"prompt": "x"}])
+    spec = spec_over(path)
+    plan = make_plan(spec)
+    write(path, [{"prompt": "longer"}])
+
+    with pytest.raises(InputChanged) as raised:
+        list(read_lines(spec, plan.inputs[0]))
+
+    assert "a.jsonl" in str(raised.value)
+
+
+def test_a_row_larger_than_a_shard_has_one_of_its_own() -> None:
+    lines = [(end, Line(end, 0, raw)) for end, raw in enumerate([b"a" * 10, b"b" * 500, b"c"], start=1)]
+
+    pieces = list(cut(lines, max_rows=10, max_bytes=100))
+
+    assert [piece.rows for piece in pieces] == [1, 1, 1]
+
+
+def test_a_stored_plan_is_read_back_and_small() -> None:
+    planned = PlannedInput("file:///a.jsonl", 10**6, "etag", "jsonl", 10**6, 0)
+    shards = tuple(Shard(index, 0, Piece(index * 900, (index + 1) * 900, index, 3, 3), ()) for index in range(1000))
+    plan = Plan((planned,), (*shards, Shard(1000, 0, Piece(1, 2, 3, 4, 5), (3, 4))))
+
+    stored = encode_plan(plan)
+
+    assert decode_plan(stored) == plan
+    assert len(stored) < 40 * len(plan.shards)
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [(b"", "damaged"), (b"{}", "damaged"), (b'{"format":2}', "format 2"), (b'{"format":1,"inputs":[[]]}', "damaged")],
+)
+def test_what_is_no_plan_is_told(stored: bytes, words: str) -> None:
+    with pytest.raises(JobFailed) as raised:
+        decode_plan(stored)
+
+    assert words in str(raised.value)
