@@ -24,7 +24,8 @@ T = TypeVar("T")
 _PROTOCOLS = {"s3": "s3", "gs": "gcs", "az": "abfs"}
 _PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}
 _SETTINGS = ("AWS_", "GOOGLE_", "GCSFS_", "STORAGE_EMULATOR", "AZURE_", "FSSPEC_")
-_CONNECT_TIMEOUT_S, _READ_TIMEOUT_S = 10, 60
+# Well below the retry budget, so that a call that hangs is tried again.
+_CONNECT_TIMEOUT_S, _READ_TIMEOUT_S = 5, 20
 _NO_CACHES = {"use_listings_cache": False, "skip_instance_cache": True}
 
 

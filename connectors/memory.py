@@ -35,9 +35,12 @@ class MemoryStore:
         return MemoryStore, (self._uri,)
 
     def create(self, key: str, content: bytes) -> bool:
-        content = checked_content(key, content)
+        content, full = checked_content(key, content), self._full(key)
         with self._shelf.lock:
-            return self._shelf.contents.setdefault(self._full(key), content) is content
+            if full in self._shelf.contents:
+                return False
+            self._shelf.contents[full] = bytes(content)
+            return True
 
     def put(self, key: str, content: bytes) -> None:
         with self._shelf.lock:

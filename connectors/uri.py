@@ -17,7 +17,10 @@ _ALLOWED = "a local path, file:///path, s3://bucket/key, gs://bucket/key, az://c
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Half characters that stand for no byte of a file name; the others (PEP 383) are bytes that are not UTF-8.
+_NO_TEXT = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")
 _ENCODED_TRICK = re.compile(r"%(2e|2f|00)", re.IGNORECASE)
+_ESCAPED_BYTE = re.compile(r"[\udc80-\udcff]")
 _TO_ENCODE = re.compile(r"[%?#\udc80-\udcff]")
 
 
@@ -61,8 +64,8 @@ def key_problem(key: str) -> str | None:
         return "it is empty"
     if key.startswith("/"):
         return "it is absolute"
-    if _CONTROL.search(key):
-        return "it holds a control character"
+    if _CONTROL.search(key) or _NO_TEXT.search(key):
+        return "it holds a control character or half a character"
     if any(segment in ("", ".", "..") for segment in key.split("/")):
         return "it has an empty, '.' or '..' segment"
     return None
@@ -71,8 +74,8 @@ def key_problem(key: str) -> str | None:
 def _parse(text: str, *, wildcards: bool) -> Uri:
     if not text:
         raise BadUri(f"the address is empty: expected {_ALLOWED}")
-    if _CONTROL.search(text):
-        raise BadUri(f"{text!r}: control characters are not allowed in an address")
+    if _CONTROL.search(text) or _NO_TEXT.search(text):
+        raise BadUri(f"{text!a}: control characters and half characters are not allowed in an address")
     if "::" in text:
         raise BadUri(f"{text!r}: chained addresses ('::') are not allowed; expected {_ALLOWED}")
     match = _SCHEME.match(text)
@@ -106,6 +109,8 @@ def _bucket_uri(text: str, scheme: str, rest: str) -> Uri:
     bucket, _, path = rest.partition("/")
     if "@" in bucket:
         raise BadUri(f"{scheme}://…: user or key before '@' is not allowed; credentials come from the environment")
+    if _ESCAPED_BYTE.search(path):
+        raise BadUri(f"{text!a}: the key is not UTF-8 text")
     if not _BUCKET.fullmatch(bucket):
         raise BadUri(f"{text!r}: bucket name {bucket!r} is not letters, digits, '.', '_' and '-'")
     if "." in path.split("/"):
@@ -114,8 +119,12 @@ def _bucket_uri(text: str, scheme: str, rest: str) -> Uri:
 
 
 def _absolute(path: str) -> str:
+    try:
+        full = Path.cwd() / Path(path).expanduser()
+    except RuntimeError as error:
+        raise BadUri(f"{path!r}: {error}") from error
     # Not Path.resolve: a symbolic link stays as it was named.
-    return "/" + os.path.normpath(Path.cwd() / Path(path).expanduser()).lstrip("/")
+    return "/" + os.path.normpath(full).lstrip("/")
 
 
 def _percent(match: re.Match[str]) -> str:

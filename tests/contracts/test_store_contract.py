@@ -13,13 +13,18 @@ from connectors.errors import Changed, ConditionalWritesIgnored, Forbidden, NotF
 from connectors.registry import open_store, probe
 from connectors.store import Store, create_once
 
-LEAVING_KEYS = ["../x", "a/../../x", "/etc/passwd", "", "a//b", "a/./b", "a\0b", "a\nb", ".."]
+LEAVING_KEYS = ["../x", "a/../../x", "/etc/passwd", "", "a//b", "a/./b", "a\0b", "a\nb", "..", "a\ud800b"]
 
 
 def test_create_puts_once_and_never_overwrites(store: Store) -> None:
     assert store.create("a/b.json", b"first")
     assert not store.create("a/b.json", b"second")
     assert store.get("a/b.json") == b"first"
+
+
+def test_the_same_content_is_created_once_too(store: Store) -> None:
+    content = b"same"
+    assert [store.create("k", content) for _ in range(3)] == [True, False, False]
 
 
 def test_create_refuses_empty_content(store: Store) -> None:

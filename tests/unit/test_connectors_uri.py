@@ -81,6 +81,9 @@ def test_any_local_name_survives_its_canonical_text(name: str) -> None:
         "memory:x",
         "local://x",
         "/a::b",
+        "/a\ud800b",
+        "s3://bucket/a\udcff",
+        "~no-such-user-here/x",
     ],
 )
 def test_refused(text: str) -> None:
