@@ -5,6 +5,7 @@ never drains at a shard's end. Results go from here straight to the store. Knows
 """
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from connectors.errors import Changed
 from connectors.inputs import InputFile, PieceReader
 from connectors.lines import Line
 from pipelines.engines.base import Answer, Engine
+
+logger = logging.getLogger(__name__)
 
 STARTING_PHASE = "starting engine"
 TRANSIENT_RETRY_DELAYS_S = (0.5, 2.0)
@@ -67,6 +70,7 @@ class Replica:
         self._engine.add_done_callback(self._open_window)
         self._reading = asyncio.Lock()
         self._turn = asyncio.Lock()
+        self._has_admitted = False
         self._stop: Stop | None = None
         self._stopping = asyncio.Event()
         self._in_flight: set[asyncio.Task[None]] = set()
@@ -147,6 +151,9 @@ class Replica:
     async def _admission(self) -> None:
         if self._stop is None:
             await self._window.acquire()
+        if not self._has_admitted:
+            self._has_admitted = True
+            logger.info("first row admitted")
 
     async def _answer_row(self, opened: OpenShard, row: int, request: Request) -> None:
         try:
