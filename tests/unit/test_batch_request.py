@@ -268,6 +268,12 @@ def test_a_bare_rows_own_fields_do_not_reach_the_engine() -> None:
     )
 
 
+def test_an_input_that_is_carried_or_the_id_still_reaches_the_engine() -> None:
+    request = request_of({"prompt": "x", "n": 2}, id_field="prompt", carry=("prompt", "n"))
+
+    assert request == Request("x", "/v1/completions", {"prompt": "x", "model": "tiny"}, {"prompt": "x", "n": 2})
+
+
 def test_files_of_one_name_give_rows_different_ids() -> None:
     decoder = Decoder(job_spec(inputs=("s3://b/day=*/part.jsonl",)))
     line = line_of({"prompt": "x"}, number=4)

@@ -20,6 +20,7 @@ from batch.strict_json import StrictJSONError, loads
         (b'{"a" :1,"a" : 1}', "'a' stands twice"),
         (b'{"x":[{"b":{},"c":0,"b":[]}]}', "'b' stands twice"),
         (b'{"a":"\\u0022","a":""}', "'a' stands twice"),
+        (b'{"a":"","a":"\\u0022\\u0022\\u0022\\u0022"}', "'a' stands twice"),
         (b'{"a\\\\":1,"a\\\\":2}', "stands twice"),
         (b'{"a":"\\":","a":"\\": "}', "'a' stands twice"),
         (b'{"n":' + b"1" * 5000 + b"}", "not JSON"),
