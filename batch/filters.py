@@ -143,13 +143,16 @@ class _Parser:
 
 
 def _tokens(text: str) -> list[_Token]:
-    tokens, position = [], 0
+    tokens: list[_Token] = []
+    position = 0
     while text[position:].strip():
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:
             raise UsageError(f"filter {text!r}: cannot read {text[position:].strip()[:20]!r} at column {position + 1}.")
-        tokens.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup) + 1))
-        position = match.end()
+        kind, start, end = match.lastgroup, match.start(match.lastgroup), match.end()
+        is_negation = kind == "word" and text[start] == "-" and not (tokens and tokens[-1].kind == "sign")
+        position = start + 1 if is_negation else end
+        tokens.append(_Token(kind, text[start:position], start + 1))
     return tokens
 
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import orjson
 
-from batch.clock import SystemClock, parse_rfc3339, rfc3339
+from batch.clock import Clock, SystemClock, parse_rfc3339, rfc3339
 from batch.engine_arguments import check_engine_args
 from batch.errors import JobFailed, JobNotFound
 from batch.job_fields import JOBS, as_dict, wire_state
@@ -53,11 +53,11 @@ class SpecOptions(TypedDict, total=False):
 class BatchInferenceJob:
     """A job of a workspace. `record`, `state` and `update_time` are read from its store each time."""
 
-    def __init__(self, job_store: JobStore, workspace: Workspace) -> None:
+    def __init__(self, job_store: JobStore, workspace: Workspace, clock: Clock | None = None) -> None:
         self._job_store = job_store
         self._workspace = workspace
         self._spec = job_store.spec()
-        self._clock = SystemClock()
+        self._clock = clock or SystemClock()
         self._worker: subprocess.Popen[bytes] | None = None
         self._log: Path | None = None
 

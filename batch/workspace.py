@@ -91,8 +91,8 @@ class Workspace:
 
     def bare_id(self, collection: Collection, given: str) -> str:
         """The id in `x` or in its full name. UsageError for what is no id, or of another account or collection."""
-        parent, _, own_id = given.rpartition("/")
-        if parent and f"{parent}/" != self.full_name(collection, ""):
+        prefix, own_id = given[: given.rfind("/") + 1], given[given.rfind("/") + 1 :]
+        if prefix not in ("", self.full_name(collection, "")):
             raise UsageError(f"{given!r}: expected an id or {self.full_name(collection, '<id>')}.")
         return checked_id(own_id)
 

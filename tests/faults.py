@@ -1,0 +1,94 @@
+"""A store that fails on demand: at the k-th operation, in one way. What it wraps is the real thing."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import BinaryIO, TypeVar
+
+from connectors.errors import Unavailable
+from connectors.store import ObjectInfo, Store
+
+T = TypeVar("T")
+
+
+class Crash(BaseException):
+    """The process died here. A BaseException, so that no `except Exception` survives it."""
+
+
+class Kind(Enum):
+    CRASH_BEFORE = "the process dies, the store saw nothing"
+    CRASH_AFTER = "the process dies, the store did it"
+    LOST_ACK = "a create is done, and the client's own retry meets its object"
+    UNAVAILABLE_BEFORE = "an error, the store saw nothing"
+    UNAVAILABLE_AFTER = "an error, the store did it"
+    PAUSE = "the process stands still while others go on"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`at`: the operation that is hit, the first one is 1. `meanwhile`: what happens during a pause."""
+
+    kind: Kind
+    at: int
+    meanwhile: Callable[[], object] = lambda: None
+
+
+class FaultStore:
+    """`operations` counts what was asked; `was_hit` says whether the fault came up."""
+
+    def __init__(self, inner: Store, fault: Fault | None = None) -> None:
+        self.inner = inner
+        self.uri = inner.uri
+        self.operations = 0
+        self.was_hit = False
+        self._fault = fault
+        self._lock = threading.Lock()
+
+    def create(self, key: str, content: bytes) -> bool:
+        created = self._do(lambda: self.inner.create(key, content))
+        return False if self._is_now(Kind.LOST_ACK) else created
+
+    def put(self, key: str, content: bytes) -> None:
+        self._do(lambda: self.inner.put(key, content))
+
+    def get(self, key: str) -> bytes:
+        return self._do(lambda: self.inner.get(key))
+
+    def get_range(self, key: str, start: int, end: int, *, etag: str | None = None) -> bytes:
+        return self._do(lambda: self.inner.get_range(key, start, end, etag=etag))
+
+    def open(self, key: str, *, etag: str | None = None) -> BinaryIO:
+        return self._do(lambda: self.inner.open(key, etag=etag))
+
+    def head(self, key: str) -> ObjectInfo:
+        return self._do(lambda: self.inner.head(key))
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        return self._do(lambda: iter(list(self.inner.list(prefix))))
+
+    def delete(self, key: str) -> None:
+        self._do(lambda: self.inner.delete(key))
+
+    def _is_now(self, kind: Kind) -> bool:
+        return self._fault is not None and self._fault.kind is kind and self._fault.at == self.operations
+
+    def _do(self, operation: Callable[[], T]) -> T:
+        with self._lock:
+            self.operations += 1
+            fault = self._fault if self._fault is not None and self._fault.at == self.operations else None
+            self.was_hit = self.was_hit or fault is not None
+        if fault is None:
+            return operation()
+        if fault.kind is Kind.CRASH_BEFORE:
+            raise Crash
+        if fault.kind is Kind.UNAVAILABLE_BEFORE:
+            raise Unavailable("on demand, before")
+        if fault.kind is Kind.PAUSE:
+            fault.meanwhile()
+        answer = operation()
+        if fault.kind is Kind.CRASH_AFTER:
+            raise Crash
+        if fault.kind is Kind.UNAVAILABLE_AFTER:
+            raise Unavailable("on demand, after")
+        return answer

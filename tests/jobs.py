@@ -1,0 +1,148 @@
+"""Small jobs for tests: specs, plans, commits, a clock that jumps, and a worker without Ray or an engine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import orjson
+
+from batch.clock import Clock
+from batch.job_store import JobStore
+from batch.lease import claim
+from batch.manifest import EngineIdentity, Manifest
+from batch.plan import Plan, PlannedInput, Shard
+from batch.records import Commit, Exit, Heartbeat, Holder, Part, Progress
+from batch.request import Decoder
+from batch.result import Result, RowFailure, Success, Usage, encode_result, row_id
+from batch.spec import JobSpec
+from connectors.finding import InputFile
+from connectors.inputs import Piece, PieceReader
+from pipelines.finalize import finalize
+
+NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+CREATED_AT = "2026-01-31T11:00:00.000000Z"
+ENGINE = EngineIdentity("echo", "1", {"delay_s": 0.5})
+HOLDER = Holder("node-1", 4242, "100", "boot")
+
+
+class FakeClock:
+    """Sleeping moves it, and nothing else does."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.seconds)
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+def make_spec(job_id: str = "job-1", **changes: object) -> JobSpec:
+    spec = JobSpec(
+        job_id=job_id,
+        inputs=("memory://inputs/a.jsonl",),
+        output="memory://outputs/job-1",
+        model="m",
+        created_at=CREATED_AT,
+        engine="echo",
+    )
+    return replace(spec, **changes)  # type: ignore[arg-type]  # the caller names fields of a JobSpec
+
+
+def make_plan(rows: Sequence[int] = (3, 2), blank: int = 1) -> Plan:
+    """One input, a shard for each number of rows, and blank lines at the end."""
+    shards, line = [], 1
+    for index, count in enumerate(rows):
+        shards.append(Shard(index, 0, Piece(line * 10, (line + count) * 10, line, count, count)))
+        line += count
+    lines = sum(rows) + blank
+    return Plan((PlannedInput("memory://inputs/a.jsonl", 10 * lines, "etag", "jsonl", lines, blank),), tuple(shards))
+
+
+def make_part(kind: str, shard: int, rows: int) -> Part:
+    return Part(f"{kind}/part-{shard:05d}-a.jsonl", rows, 10 * rows, "0" * 64)
+
+
+def make_commit(shard: int, succeeded: int, failed: int = 0, *, epoch: int = 1) -> Commit:
+    return Commit(
+        shard,
+        epoch,
+        f"e{epoch}",
+        make_part("results", shard, succeeded) if succeeded else None,
+        make_part("errors", shard, failed) if failed else None,
+        succeeded,
+        {"malformed_json": failed} if failed else {},
+        Usage(10 * succeeded, 5 * succeeded, succeeded),
+    )
+
+
+def make_heartbeat(
+    epoch: int = 1, beat: int = 1, *, at: str = "2026-01-31T11:59:59.000000Z", phase: str = "running"
+) -> Heartbeat:
+    return Heartbeat(epoch, beat, at, phase, Progress(rows_total=5, succeeded=2, failed=1))
+
+
+@dataclass
+class Worker:
+    """One attempt at a job through the real protocol; its answers carry its name, so that mixing would show.
+
+    `heeds_lease`: False makes it the worst zombie, which goes on whatever happens.
+    """
+
+    job: JobStore
+    name: str
+    clock: Clock
+    heeds_lease: bool = True
+
+    def run(self, spec: JobSpec, plan: Plan) -> Manifest | None:
+        """The manifest, or None when the lease was lost."""
+        self.job.create_spec(spec)
+        standing = self.job.manifest()
+        if standing is not None:
+            return standing
+        lease = claim(self.job, Holder(self.name, 1), clock=self.clock)
+        plan = self.job.create_plan(plan)
+        for shard in plan.shards:
+            if shard.index in self.job.committed_shards():
+                continue
+            self._commit(spec, plan, shard, epoch=lease.epoch.number)
+            if not lease.renew("running", Progress()) and self.heeds_lease:
+                return None
+        manifest = finalize(self.job, plan, engine=ENGINE, clock=self.clock)
+        lease.end(Exit.FINISHED, "")
+        return manifest
+
+    def _commit(self, spec: JobSpec, plan: Plan, shard: Shard, *, epoch: int) -> None:
+        planned = plan.inputs[shard.input]
+        file = InputFile(planned.uri, planned.size_bytes, planned.etag, planned.format)
+        lines = [line for line in PieceReader(max_line_bytes=1000).read(file, shard.piece) if not line.is_blank]
+        decoded = [Decoder(spec).decode(planned.uri, line) for line in lines]
+        results: list[Result] = [
+            request if isinstance(request, RowFailure) else self._answer(request.custom_id) for request in decoded
+        ]
+        encoded = [
+            encode_result(r, row_id(spec.job_id, 0, line.number)) for r, line in zip(results, lines, strict=True)
+        ]
+        good = [line for line, result in zip(encoded, results, strict=True) if isinstance(result, Success)]
+        bad = [line for line, result in zip(encoded, results, strict=True) if isinstance(result, RowFailure)]
+        codes = [result.code for result in results if isinstance(result, RowFailure)]
+        attempt = f"e{epoch}-{self.name}"
+        self.job.commit(
+            Commit(
+                shard.index,
+                epoch,
+                attempt,
+                self.job.write_part("results", shard.index, attempt=attempt, lines=good) if good else None,
+                self.job.write_part("errors", shard.index, attempt=attempt, lines=bad) if bad else None,
+                len(good),
+                {code.value: codes.count(code) for code in codes},
+                Usage(len(good), len(good)),
+            )
+        )
+
+    def _answer(self, custom_id: str) -> Success:
+        return Success(custom_id, orjson.dumps({"by": self.name}), Usage(1, 1))

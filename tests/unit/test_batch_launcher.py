@@ -1,0 +1,91 @@
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from batch.launcher import log_path, start_worker
+
+STAND_IN = """
+import json, os, sys
+import batch
+print(json.dumps({"argv": sys.argv[1:], "session": os.getsid(0), "batch": batch.__file__, "cwd": os.getcwd()}))
+print("to stderr", file=sys.stderr)
+sys.stdout.flush()
+left = sys.stdin.read()
+sys.exit(7)
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    (folder / "stand_in_worker.py").write_text(STAND_IN)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return "stand_in_worker"
+
+
+def test_a_background_worker_has_its_own_session_and_no_input(module: str, tmp_path: Path) -> None:
+    log = tmp_path / "deep" / "attempt.log"
+    worker = start_worker("s3://b/out", foreground=False, replicas="1:4", ray_address="auto", log=log, module=module)
+    assert worker.wait(20) == 7
+    said, to_stderr = log.read_text().splitlines()
+    assert json.loads(said)["argv"] == ["--job", "s3://b/out", "--replicas", "1:4", "--ray-address", "auto"]
+    assert json.loads(said)["session"] == worker.pid
+    assert to_stderr == "to stderr"
+
+
+def test_a_foreground_worker_ends_when_its_input_does(module: str, tmp_path: Path) -> None:
+    log = tmp_path / "attempt.log"
+    worker = start_worker("s3://b/out", foreground=True, log=log, module=module)
+    assert worker.stdin is not None
+    with pytest.raises(TimeoutError):
+        wait(worker.pid, 0.3)
+    worker.stdin.close()
+    assert worker.wait(20) == 7
+    said = json.loads(log.read_text().splitlines()[0])
+    assert said["argv"] == ["--job", "s3://b/out", "--foreground"]
+    assert said["session"] == os.getsid(0)
+
+
+def wait(pid: int, seconds: float) -> None:
+    import time
+
+    deadline_s = time.monotonic() + seconds
+    while time.monotonic() < deadline_s:
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None:
+            return
+        time.sleep(0.05)
+    raise TimeoutError
+
+
+def test_a_folder_of_the_same_name_is_not_taken_for_the_program(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "batch").mkdir()
+    (tmp_path / "batch" / "__init__.py").write_text("raise SystemExit('the wrong batch')")
+    monkeypatch.chdir(tmp_path)
+    log = tmp_path / "attempt.log"
+    worker = start_worker("s3://b/out", foreground=False, log=log, module=module)
+    assert worker.wait(20) == 7
+    said = json.loads(log.read_text().splitlines()[0])
+    assert said["cwd"] == str(tmp_path)
+    assert said["batch"] == sys.modules["batch"].__file__
+
+
+def test_attempts_append_to_their_log(module: str, tmp_path: Path) -> None:
+    log = tmp_path / "attempt.log"
+    for _ in range(2):
+        start_worker("s3://b/out", foreground=False, log=log, module=module).wait(20)
+    assert log.read_text().count("to stderr") == 2
+
+
+def test_a_log_lies_under_a_local_output_else_with_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    local = log_path(str(tmp_path / "out"), job_id="j", attempt=3)
+    assert local == tmp_path / "out" / "_job" / "logs" / "attempt-00000003.log"
+    remote = log_path("s3://bucket/out", job_id="j", attempt=3)
+    assert remote.is_relative_to(tmp_path / "state")
+    assert remote.parts[-2:] == ("j", "attempt-00000003.log")

@@ -1,0 +1,194 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from faults import Fault, FaultStore, Kind
+from jobs import HOLDER, FakeClock
+
+from batch.errors import JobHeld
+from batch.job_store import JobStore
+from batch.lease import CLAIMED_PHASE, Lease, Sighting, Verdict, claim, is_gone, judge, this_process
+from batch.records import Exit, Holder, Progress
+from batch.state import HEARTBEAT_TTL_S
+from connectors.store import Store
+
+OTHER = Holder("node-2", 7)
+
+
+@pytest.fixture
+def job(memory_store: Store) -> JobStore:
+    return JobStore(memory_store)
+
+
+class BusyClock(FakeClock):
+    """While the newcomer sleeps, something happens."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        self._meanwhile()
+
+
+@pytest.mark.parametrize(
+    ("sighting", "verdict"),
+    [
+        (Sighting(has_ended=True, holder_is_gone=False, beat_changed=True, silent_s=0), Verdict.TAKE),
+        (Sighting(has_ended=False, holder_is_gone=True, beat_changed=True, silent_s=0), Verdict.TAKE),
+        (Sighting(has_ended=False, holder_is_gone=False, beat_changed=True, silent_s=99), Verdict.HELD),
+        (Sighting(has_ended=False, holder_is_gone=False, beat_changed=False, silent_s=29.9), Verdict.WATCH),
+        (Sighting(has_ended=False, holder_is_gone=False, beat_changed=False, silent_s=30), Verdict.TAKE),
+    ],
+)
+def test_what_a_newcomer_may_do(sighting: Sighting, verdict: Verdict) -> None:
+    assert judge(sighting) is verdict
+
+
+def test_the_first_claim_opens_epoch_one_and_beats(job: JobStore) -> None:
+    lease = claim(job, HOLDER, clock=FakeClock(), options={"replicas": "2"})
+    assert (lease.epoch.number, lease.epoch.options, lease.lost) == (1, {"replicas": "2"}, False)
+    heartbeat = job.heartbeat(1)
+    assert heartbeat is not None
+    assert (heartbeat.beat, heartbeat.phase) == (1, CLAIMED_PHASE)
+
+
+def test_a_holder_that_beats_is_left_alone_at_once(job: JobStore) -> None:
+    holding = claim(job, HOLDER, clock=FakeClock())
+    clock = BusyClock(lambda: holding.renew("running", Progress(rows_total=9, succeeded=3, failed=1)))
+    with pytest.raises(JobHeld) as caught:
+        claim(job, OTHER, clock=clock)
+    assert clock.seconds <= 2
+    assert caught.value.holder == f"node-1, process 4242, since {holding.epoch.started_at}"
+    assert "4 of 9 rows done" in str(caught.value)
+    assert caught.value.exit_code == 5
+
+
+def test_a_silent_holder_is_followed_after_the_ttl(job: JobStore) -> None:
+    first = claim(job, HOLDER, clock=FakeClock())
+    first.renew("running", Progress(rows_total=9, succeeded=3, rows_per_s=5.0, eta_s=2.0))
+    clock = FakeClock()
+    second = claim(job, OTHER, clock=clock)
+    assert second.epoch.number == 2
+    assert HEARTBEAT_TTL_S <= clock.seconds <= HEARTBEAT_TTL_S + 1
+    heartbeat = job.heartbeat(2)
+    assert heartbeat is not None
+    assert heartbeat.progress == Progress(rows_total=9, succeeded=3)
+    assert not first.renew("running", Progress())
+    assert first.lost
+
+
+def test_a_holder_that_died_before_its_first_beat_is_followed(memory_store: Store) -> None:
+    job = JobStore(FaultStore(memory_store, Fault(Kind.UNAVAILABLE_BEFORE, 3)))
+    claim(job, HOLDER, clock=FakeClock())
+    assert job.heartbeat(1) is None
+    assert claim(job, OTHER, clock=FakeClock()).epoch.number == 2
+
+
+@pytest.mark.parametrize("how", list(Exit))
+def test_an_attempt_that_said_its_end_is_followed_at_once(how: Exit, job: JobStore) -> None:
+    claim(job, HOLDER, clock=FakeClock()).end(how, "that was it")
+    clock = FakeClock()
+    assert claim(job, OTHER, clock=clock).epoch.number == 2
+    assert clock.seconds == 0
+
+
+def test_an_attempt_that_ends_while_it_is_watched_is_followed(job: JobStore) -> None:
+    holding = claim(job, HOLDER, clock=FakeClock())
+    clock = BusyClock(lambda: holding.end(Exit.INTERRUPTED, "Ctrl-C"))
+    assert claim(job, OTHER, clock=clock).epoch.number == 2
+    assert clock.seconds <= 2
+
+
+def test_of_two_newcomers_one_wins(memory_store: Store) -> None:
+    """The other one's claim falls between our look at the epochs and our own."""
+    job = JobStore(memory_store)
+    claim(job, HOLDER, clock=FakeClock()).end(Exit.FAILED, "")
+    winner: list[Lease] = []
+
+    def other_wins() -> None:
+        winner.append(claim(job, OTHER, clock=FakeClock()))
+
+    slow = JobStore(FaultStore(memory_store, Fault(Kind.PAUSE, 6, other_wins)))
+    clock = BusyClock(lambda: winner[0].renew("running", Progress()))
+    with pytest.raises(JobHeld, match="Attempt 2 runs this job on node-2"):
+        claim(slow, HOLDER, clock=clock)
+    assert job.epoch_numbers() == [1, 2]
+
+
+def test_a_lease_is_lost_when_no_renewal_succeeds_for_the_ttl(memory_store: Store) -> None:
+    class Down(FaultStore):
+        is_down = False
+
+        def put(self, key: str, content: bytes) -> None:
+            if self.is_down:
+                from connectors.errors import Unavailable
+
+                raise Unavailable("down")
+            super().put(key, content)
+
+    store, clock = Down(memory_store), FakeClock()
+    lease = claim(JobStore(store), HOLDER, clock=clock)
+    store.is_down = True
+    clock.sleep(HEARTBEAT_TTL_S - 1)
+    assert lease.renew("running", Progress())
+    clock.sleep(1)
+    assert not lease.renew("running", Progress())
+    store.is_down = False
+    assert not lease.renew("running", Progress()), "a lost lease stays lost"
+
+
+def test_renewals_keep_a_lease(job: JobStore) -> None:
+    clock = FakeClock()
+    lease = claim(job, HOLDER, clock=clock)
+    for _ in range(5):
+        clock.sleep(HEARTBEAT_TTL_S - 1)
+        assert lease.renew("running", Progress())
+    heartbeat = job.heartbeat(1)
+    assert heartbeat is not None
+    assert heartbeat.beat == 6
+
+
+@pytest.fixture
+def gone() -> Holder:
+    """A process of this machine that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return replace(this_process(), pid=process.pid)
+
+
+def test_a_dead_process_of_this_host_is_followed_at_once(job: JobStore, gone: Holder) -> None:
+    claim(job, gone, clock=FakeClock())
+    clock = FakeClock()
+    assert claim(job, this_process(), clock=clock).epoch.number == 2
+    assert clock.seconds == 0
+
+
+def test_this_process_is_not_gone() -> None:
+    assert not is_gone(this_process(), this_process())
+    assert this_process().pid == os.getpid()
+
+
+def test_a_dead_process_on_another_host_or_boot_may_be_alive(gone: Holder) -> None:
+    assert is_gone(gone, this_process())
+    assert not is_gone(replace(gone, host="elsewhere"), this_process())
+    assert not is_gone(replace(gone, boot_id="container"), this_process())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="tells processes apart by /proc")
+def test_a_reused_pid_is_another_process() -> None:
+    assert is_gone(replace(this_process(), process_started="1"), this_process())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="tells processes apart by /proc")
+def test_a_zombie_process_is_gone() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    try:
+        assert is_gone(replace(this_process(), pid=process.pid, process_started="5"), this_process())
+    finally:
+        process.wait()

@@ -1,0 +1,110 @@
+from dataclasses import replace
+
+import orjson
+import pytest
+from jobs import ENGINE, make_commit, make_part, make_plan, make_spec
+
+from batch.errors import JobFailed
+from batch.manifest import Closing, FinalState, LedgerOpen, Manifest, close_ledger, decode_manifest, encode_manifest
+from batch.plan import Plan, PlannedInput
+from batch.records import Commit, CorruptRecord, Stop, StopState
+
+CLOSING = Closing(ENGINE, 2, "2026-01-31T11:30:00.000000Z", "2026-01-31T11:40:00.000000Z", "main", 3)
+
+
+def close(commits: list[Commit], plan: Plan | None = None, stop: Stop | None = None) -> Manifest:
+    by_shard = {commit.shard: commit for commit in commits}
+    return close_ledger(make_spec(), plan or make_plan(), commits=by_shard, stop=stop, closing=CLOSING)
+
+
+def test_the_ledger_has_the_fields_that_users_read() -> None:
+    written = orjson.loads(encode_manifest(close([make_commit(1, 1, 1), make_commit(0, 3)])))
+    assert written == {
+        "format": 1,
+        "job_id": "job-1",
+        "state": "COMPLETED",
+        "spec_digest": make_spec().digest,
+        "lines": 6,
+        "blank": 1,
+        "succeeded": 4,
+        "failed": 1,
+        "failed_by_code": {"malformed_json": 1},
+        "inputs": [{"uri": "memory://inputs/a.jsonl", "bytes": 60, "etag": "etag", "lines": 6}],
+        "results": [
+            {"key": "results/part-00000-a.jsonl", "rows": 3, "bytes": 30, "sha256": "0" * 64},
+            {"key": "results/part-00001-a.jsonl", "rows": 1, "bytes": 10, "sha256": "0" * 64},
+        ],
+        "errors": [{"key": "errors/part-00001-a.jsonl", "rows": 1, "bytes": 10, "sha256": "0" * 64}],
+        "usage": {"prompt_tokens": 40, "completion_tokens": 20, "total_tokens": 60, "cached_tokens": 4},
+        "rows_served_by_deduplication": 3,
+        "model": {"name": "m", "revision": "main"},
+        "engine": {"name": "echo", "version": "1", "config": {"delay_s": 0.5}},
+        "attempts": 2,
+        "created_at": "2026-01-31T11:00:00.000000Z",
+        "started_at": "2026-01-31T11:30:00.000000Z",
+        "finished_at": "2026-01-31T11:40:00.000000Z",
+    }
+
+
+def test_a_manifest_reads_back() -> None:
+    manifest = close([make_commit(0, 2, 1), make_commit(1, 0, 2)])
+    assert decode_manifest(encode_manifest(manifest), key="manifest.json") == manifest
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"7", b'{"format":1}', b'{"format":3}'])
+def test_a_damaged_manifest_is_named(content: bytes) -> None:
+    with pytest.raises(CorruptRecord, match=r"^manifest\.json: "):
+        decode_manifest(content, key="manifest.json")
+
+
+@pytest.mark.parametrize("state", list(StopState))
+def test_a_stop_decides_the_state(state: StopState) -> None:
+    stop = Stop(state, "because", "2026-01-31T11:35:00.000000Z")
+    assert close([make_commit(0, 3), make_commit(1, 2)], stop=stop).state == FinalState(state.value)
+
+
+@pytest.mark.parametrize(
+    ("commits", "said"),
+    [
+        ([make_commit(0, 3)], "shard 1 has no commit"),
+        ([make_commit(0, 3), make_commit(1, 1)], "shard 1: planned 2 rows, committed 1 succeeded + 0 failed = 1"),
+        ([make_commit(0, 3), make_commit(1, 2, 1)], "shard 1: planned 2 rows, committed 2 succeeded + 1 failed = 3"),
+        (
+            [make_commit(0, 3), replace(make_commit(1, 2), results=make_part("results", 1, 1))],
+            "shard 1: the commit counts 2 results, its part holds 1 rows",
+        ),
+        (
+            [make_commit(0, 3), replace(make_commit(1, 1, 1), errors=None)],
+            "shard 1: the commit counts 1 errors, its part holds 0 rows",
+        ),
+    ],
+)
+def test_a_line_without_an_end_keeps_the_ledger_open(commits: list[Commit], said: str) -> None:
+    with pytest.raises(LedgerOpen) as caught:
+        close(commits)
+    assert said in str(caught.value)
+    assert isinstance(caught.value, JobFailed)
+
+
+def test_lines_that_no_shard_holds_keep_the_ledger_open() -> None:
+    plan = make_plan()
+    forgotten = replace(plan, inputs=(replace(plan.inputs[0], lines=plan.lines + 1),))
+    with pytest.raises(LedgerOpen, match="7 lines, but 1 blank \\+ 5 succeeded \\+ 0 failed = 6"):
+        close([make_commit(0, 3), make_commit(1, 2)], plan=forgotten)
+
+
+def test_each_input_closes_for_itself() -> None:
+    """One line too many in a file does not pay for one too few in another."""
+    plan = make_plan()
+    second = PlannedInput("memory://inputs/b.jsonl", 1, "etag", "jsonl", lines=3, blank=0)
+    moved = Plan(
+        (replace(plan.inputs[0], lines=3, blank=0), second), (plan.shards[0], replace(plan.shards[1], input=1))
+    )
+    with pytest.raises(LedgerOpen, match=r"inputs/b\.jsonl: 3 lines"):
+        close([make_commit(0, 3), make_commit(1, 2)], plan=moved)
+
+
+def test_a_job_without_rows_closes() -> None:
+    manifest = close([], plan=make_plan((), blank=4))
+    assert (manifest.lines, manifest.blank, manifest.succeeded, manifest.failed) == (4, 4, 0, 0)
+    assert (manifest.state, manifest.results, manifest.errors) == (FinalState.COMPLETED, (), ())
