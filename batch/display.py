@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol, TextIO
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -47,6 +48,11 @@ def shortened(text: str, limit: int = MAX_SHOWN_CHARACTERS) -> str:
     """One escaped line of at most `limit` characters, with an ellipsis where it was cut."""
     line = one_line(text)
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def address(uri: str) -> str:
+    """A local file by its path, as a shell takes it; anything else by its URI."""
+    return shortened(unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +240,6 @@ def failure_lines(failed_by_code: Mapping[str, int], examples: Sequence[Example]
     for code, count in sorted(failed_by_code.items(), key=lambda item: (-item[1], item[0])):
         lines.append(f"{code} {count:,}")
         for example in [each for each in examples if each.code == code][:EXAMPLES_PER_CODE]:
-            custom_id = "" if example.custom_id is None else f" {shortened(example.custom_id, 60)}"
-            lines.append(f"  {shortened(example.place, 120)}{custom_id}: {shortened(example.message, 200)}")
+            custom_id = "" if example.custom_id is None else f" ({shortened(example.custom_id, 60)})"
+            lines.append(f"  {shortened(example.place, 200)}{custom_id}: {shortened(example.message, 200)}")
     return lines

@@ -21,7 +21,7 @@ import click
 
 from batch.cli.outcome import Launch, Log, Outcome, close, interrupted
 from batch.clock import SystemClock
-from batch.display import Display, open_display, view
+from batch.display import Display, address, open_display, view
 from batch.launcher import log_path, start_worker
 from connectors.errors import Unavailable
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from batch.job_store import JobStore
 
 POLL_S = 0.5
+# A look lists all commits: where that takes long, the display rests so many times as long.
+POLL_REST = 5
 STOP_WITHIN_S = 20.0
 TERMINAL_GRACE_S = 5.0
 
@@ -43,11 +45,11 @@ def follow(job_store: JobStore, launch: Launch, *, as_json: bool) -> int:
     numbers = job_store.epoch_numbers()
     log = Log.at(log_path(launch.output, job_id=spec.job_id, attempt=max(numbers, default=0) + 1))
     click.echo(_beginning(spec.job_id, job_store.uri, log, as_json=as_json), err=True)
+    display = open_display(sys.stderr, as_json=as_json)
     with _termination_interrupts():
         worker = start_worker(
             launch.output, foreground=True, replicas=launch.replicas, ray_address=launch.ray_address, log=log.path
         )
-        display = open_display(sys.stderr, as_json=as_json)
         try:
             _show_until_end(worker, job_store, display=display, attempts_before=len(numbers))
         except KeyboardInterrupt:
@@ -64,7 +66,7 @@ def follow(job_store: JobStore, launch: Launch, *, as_json: bool) -> int:
 def _beginning(job_id: str, output: str, log: Log, *, as_json: bool) -> str:
     if as_json:
         return json.dumps({"phase": "starting", "job_id": job_id, "output": output, "log": str(log.path)})
-    return f"{job_id}: output {output}, log {log.path}"
+    return f"{job_id}: output {address(output)}, log {log.path}"
 
 
 @contextmanager
@@ -86,6 +88,7 @@ def _show_until_end(
 ) -> None:
     clock = SystemClock()
     while worker.poll() is None:
+        began_s = clock.monotonic()
         try:
             record = job_store.record(clock.now())
         except Unavailable:
@@ -97,7 +100,7 @@ def _show_until_end(
             current = replace(current, phase="starting worker", message="")
         display.show(current, clock.monotonic())
         with suppress(subprocess.TimeoutExpired):
-            worker.wait(POLL_S)
+            worker.wait(max(POLL_S, POLL_REST * (clock.monotonic() - began_s)))
 
 
 def _stop(worker: subprocess.Popen[bytes]) -> None:

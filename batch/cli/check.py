@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from batch.display import shortened
+from batch.display import address, shortened
 from batch.errors import InvalidInput
 from batch.plan import make_plan
 from batch.validation import find_failures
@@ -22,7 +22,7 @@ def describe(failure: RowFailure) -> str:
     """`file:line: code: message`, escaped, on one line."""
     place = failure.place
     message = shortened(failure.message, _MAX_MESSAGE_CHARACTERS)
-    return f"{shortened(place.file)}:{place.line}: {failure.code.value}: {message}"
+    return f"{address(place.file)}:{place.line}: {failure.code.value}: {message}"
 
 
 def refuse_invalid_lines(spec: JobSpec) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from batch.clock import parse_rfc3339
-from batch.display import EXAMPLES_PER_CODE, Example, duration, failure_lines, number, size
+from batch.display import EXAMPLES_PER_CODE, Example, address, duration, failure_lines, number, one_line, size
 from batch.manifest import FinalState, Manifest
 
 if TYPE_CHECKING:
@@ -20,8 +21,39 @@ _READ_ERROR_LINES = 20_000
 
 def summary(job_store: JobStore, manifest: Manifest, *, as_json: bool) -> str:
     """The ledger for a person, with three examples of each code; or as one JSON object."""
-    examples = find_examples(job_store, manifest)
-    return _as_json(job_store.uri, manifest, examples) if as_json else _as_text(job_store.uri, manifest, examples)
+    stop = job_store.stop() if manifest.state is not FinalState.COMPLETED else None
+    told = Told(job_store.uri, manifest, find_examples(job_store, manifest), stop.message if stop else "")
+    return _as_json(told) if as_json else _as_text(told)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is told of a job that ended. `reason`: why it ended early; empty when it did not."""
+
+    uri: str
+    manifest: Manifest
+    examples: list[Example]
+    reason: str
+
+    @property
+    def took_s(self) -> float:
+        """From the start of the first attempt to the end of the last one, pauses between them included."""
+        manifest = self.manifest
+        return (parse_rfc3339(manifest.finished_at) - parse_rfc3339(manifest.started_at)).total_seconds()
+
+    @property
+    def files(self) -> list[tuple[str, int, int]]:
+        """(folder, parts, bytes) of results and errors, as far as there are any."""
+        kinds = (("results", self.manifest.results), ("errors", self.manifest.errors))
+        return [
+            (f"{self.uri.rstrip('/')}/{kind}", len(parts), sum(part.bytes for part in parts))
+            for kind, parts in kinds
+            if parts
+        ]
+
+    def per_second(self, count: int) -> float | None:
+        """A speed over the whole job; None where pauses between attempts would falsify it."""
+        return count / self.took_s if self.took_s > 0 and self.manifest.attempts == 1 else None
 
 
 def find_examples(job_store: JobStore, manifest: Manifest) -> list[Example]:
@@ -50,61 +82,60 @@ def _examples(lines: Iterable[bytes]) -> Iterator[Example]:
     for line in lines:
         written = json.loads(line)
         error = written["error"]
-        place = f"{error['file']}:{error['line']}"
+        place = f"{address(error['file'])}:{error['line']}"
         yield Example(error["code"], written["custom_id"], place, error["message"])
 
 
-def _took_s(manifest: Manifest) -> float:
-    return (parse_rfc3339(manifest.finished_at) - parse_rfc3339(manifest.started_at)).total_seconds()
-
-
-def _files(uri: str, manifest: Manifest) -> list[tuple[str, int, int]]:
-    kinds = (("results", manifest.results), ("errors", manifest.errors))
-    return [(f"{uri.rstrip('/')}/{kind}", len(parts), sum(p.bytes for p in parts)) for kind, parts in kinds if parts]
-
-
-def _as_text(uri: str, manifest: Manifest, examples: list[Example]) -> str:
-    usage, took_s = manifest.usage, _took_s(manifest)
-    rows = manifest.succeeded + manifest.failed
+def _as_text(told: Told) -> str:
+    manifest, usage = told.manifest, told.manifest.usage
     attempts = "" if manifest.attempts == 1 else f" and {manifest.attempts} attempts"
+    reason = f": {one_line(told.reason)}" if told.reason else ""
     cached = f" ({usage.cached_tokens:,} of them cached)" if usage.cached_tokens else ""
     lines = [
-        f"{manifest.job_id} {manifest.state.value.lower()} after {duration(took_s)}{attempts}",
+        f"{manifest.job_id} {manifest.state.value.lower()} after {duration(told.took_s)}{attempts}{reason}",
         f"  rows    {manifest.succeeded:,} succeeded, {manifest.failed:,} failed, {manifest.blank:,} blank: "
         f"{manifest.lines:,} lines in",
         f"  tokens  {usage.prompt_tokens:,} in{cached}, {usage.completion_tokens:,} out",
+        *_speed_line(told),
     ]
-    if took_s > 0:
-        speed = f"{number(rows / took_s)} rows/s, {number(usage.prompt_tokens / took_s)} tokens/s in"
-        lines.append(f"  speed   {speed}, {number(usage.completion_tokens / took_s)} out")
-    lines += [f"  failed  {line}" for line in failure_lines(manifest.failed_by_code, examples)]
-    for path, parts, count_bytes in _files(uri, manifest):
-        lines.append(f"  files   {path} ({parts:,} part{'s' if parts != 1 else ''}, {size(count_bytes)})")
-    lines.append(f"  ledger  {uri.rstrip('/')}/manifest.json")
+    for line in failure_lines(manifest.failed_by_code, told.examples):
+        lines.append(f"          {line}" if line.startswith(" ") else f"  failed  {line}")
+    for path, parts, count_bytes in told.files:
+        lines.append(f"  files   {address(path)} ({parts:,} part{'s' if parts != 1 else ''}, {size(count_bytes)})")
+    lines.append(f"  ledger  {address(told.uri.rstrip('/'))}/manifest.json")
     return "\n".join(lines)
 
 
-def _as_json(uri: str, manifest: Manifest, examples: list[Example]) -> str:
-    took_s = _took_s(manifest)
-    rows = manifest.succeeded + manifest.failed
+def _speed_line(told: Told) -> list[str]:
+    manifest, usage = told.manifest, told.manifest.usage
+    counts = (manifest.succeeded + manifest.failed, usage.prompt_tokens, usage.completion_tokens)
+    rows, read, written = (told.per_second(count) for count in counts)
+    if rows is None or read is None or written is None:
+        return []
+    return [f"  speed   {number(rows)} rows/s, {number(read)} tokens/s in, {number(written)} out"]
+
+
+def _as_json(told: Told) -> str:
+    manifest = told.manifest
+    rows_per_s = told.per_second(manifest.succeeded + manifest.failed)
     shown: dict[str, Any] = {
         "job_id": manifest.job_id,
         "state": manifest.state.value,
-        "output": uri,
+        "message": told.reason,
+        "exit_code": EXIT_CODES[manifest.state],
+        "output": told.uri,
         "lines": manifest.lines,
         "blank": manifest.blank,
         "succeeded": manifest.succeeded,
         "failed": manifest.failed,
         "failed_by_code": manifest.failed_by_code,
-        "failures": [
-            {"code": e.code, "custom_id": e.custom_id, "place": e.place, "message": e.message} for e in examples
-        ],
+        "failures": [asdict(example) for example in told.examples],
         "prompt_tokens": manifest.usage.prompt_tokens,
         "completion_tokens": manifest.usage.completion_tokens,
         "cached_tokens": manifest.usage.cached_tokens,
         "attempts": manifest.attempts,
-        "took_s": round(took_s, 3),
-        "rows_per_s": round(rows / took_s, 3) if took_s > 0 else None,
-        "files": [path for path, _, _ in _files(uri, manifest)] + [f"{uri.rstrip('/')}/manifest.json"],
+        "took_s": round(told.took_s, 3),
+        "rows_per_s": None if rows_per_s is None else round(rows_per_s, 3),
+        "files": [path for path, _, _ in told.files] + [f"{told.uri.rstrip('/')}/manifest.json"],
     }
     return json.dumps(shown, ensure_ascii=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -36,7 +35,6 @@ class Batchctl(LazyGroup):
             return call()
         try:
             code = call()
-            sys.stdout.flush()
         except (click.ClickException, click.Abort, BatchError, StoreError, InputError, OSError) as error:
             code = report(error)
         sys.exit(code if isinstance(code, int) else 0)
@@ -44,10 +42,6 @@ class Batchctl(LazyGroup):
 
 def report(error: BaseException) -> int:
     """Print the error as one sentence on stderr and give its exit code."""
-    if isinstance(error, BrokenPipeError):
-        # The reader of a pipe has seen enough; without this the interpreter complains again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     if isinstance(error, click.Abort):
         click.echo("batchctl: interrupted.", err=True)
         return EXIT_INTERRUPTED

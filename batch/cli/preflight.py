@@ -17,6 +17,7 @@ from batch.job_store import JobStore
 from batch.request import Decoder
 from connectors.inputs import find_inputs
 from connectors.registry import open_store
+from connectors.uri import parse_uri
 
 if TYPE_CHECKING:
     from batch.spec import JobSpec
@@ -62,9 +63,12 @@ def _check_inputs(spec: JobSpec) -> None:
 
 
 def check_model(model: str, needed: str = "config.json") -> None:
-    """Refuse a model that is a folder without a model in it, or a path that is not there. A hub id passes."""
+    """Refuse a folder without a model in it, a path that is not there and a forbidden scheme. A hub id passes."""
+    if "://" in model:
+        parse_uri(model)
+        return
     path = Path(model).expanduser()
-    if "://" in model or (_HUB_ID.fullmatch(model) and not path.exists()):
+    if _HUB_ID.fullmatch(model) and not path.exists():
         return
     if path.is_dir() and not (path / needed).is_file():
         raise UsageError(f"{model} holds no {needed}, so it is not the folder of a model or an adapter.")
@@ -73,7 +77,12 @@ def check_model(model: str, needed: str = "config.json") -> None:
 
 
 def check_output_is_free(output: str) -> None:
-    """Refuse an output under which another program's results lie: they would mix with ours."""
+    """Refuse an output that is no folder, or under which another program's results lie: they would mix with ours."""
+    target = parse_uri(output)
+    if target.scheme == "file":
+        file = next((path for path in (Path(target.path), *Path(target.path).parents) if path.is_file()), None)
+        if file is not None:
+            raise UsageError(f"{file} is a file, so {output} cannot be the folder of an output; use another output.")
     store = open_store(output)
     for prefix in (layout.RESULTS_PREFIX, layout.ERRORS_PREFIX, layout.MANIFEST):
         foreign = next((found for found in store.list(prefix) if found.size_bytes), None)

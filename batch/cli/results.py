@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -22,7 +23,10 @@ def results(ctx: click.Context, job: str, errors: bool) -> None:
     from batch.cli.target import find_job
 
     job_store = find_job(job, settings(ctx))
-    stdout = sys.stdout.buffer
-    for line in job_store.lines("errors" if errors else "results"):
-        stdout.write(line + b"\n")
-    stdout.flush()
+    try:
+        for line in job_store.lines("errors" if errors else "results"):
+            sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # The reader has seen enough, as `head` has; without this the interpreter complains again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

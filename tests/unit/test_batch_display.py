@@ -134,7 +134,7 @@ def test_failures_are_listed_by_frequency_with_three_examples_each() -> None:
     lines = failure_lines({"malformed_json": 1, "timeout": 5}, examples)
 
     assert lines[0] == "timeout 5"
-    assert lines[1] == "  in.jsonl:0 row-0: late"
+    assert lines[1] == "  in.jsonl:0 (row-0): late"
     assert len(lines) == 6
     assert lines[5] == r"  in.jsonl:9: bad \x1b[0m byte"
 
