@@ -230,17 +230,20 @@ class JobStore:
         spec, manifest = self.spec(), self.manifest()
         numbers = self.epoch_numbers()
         first = self.epoch(numbers[0]) if numbers else None
+        heartbeat = self.heartbeat(numbers[-1]) if numbers else None
         plan = self.plan()
+        # A listing takes a request per thousand shards: not while the attempt itself says that rows are missing.
+        is_far = heartbeat is not None and heartbeat.progress.rows_done < heartbeat.progress.rows_total
         return JobFacts(
             spec=spec,
             plan=PlanTotals(len(plan.shards), plan.lines, plan.rows) if plan else None,
             attempts=len(numbers),
             first_started_at=first.started_at if first else None,
             epoch=self.epoch(numbers[-1]) if numbers else None,
-            heartbeat=self.heartbeat(numbers[-1]) if numbers else None,
+            heartbeat=heartbeat,
             end=self.attempt_end(numbers[-1]) if numbers else None,
             stop=self.stop(),
-            committed_shards=len(self.committed_shards()) if manifest is None else 0,
+            committed_shards=0 if manifest or is_far else len(self.committed_shards()),
             manifest=manifest,
         )
 

@@ -50,7 +50,10 @@ class PlanTotals:
 
 @dataclass(frozen=True, slots=True)
 class JobFacts:
-    """All that a job's objects say at one moment. `end` and `heartbeat` belong to `epoch`, the latest one."""
+    """All that a job's objects say at one moment. `end` and `heartbeat` belong to `epoch`, the latest one.
+
+    `committed_shards` may be 0 where the heartbeat says that rows are missing.
+    """
 
     spec: JobSpec
     plan: PlanTotals | None = None
