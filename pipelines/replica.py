@@ -245,5 +245,4 @@ class Replica:
 
 
 def _error_message(body: bytes) -> str:
-    error = orjson.loads(body).get("error", {})
-    return str(error.get("message", "")) if isinstance(error, dict) else str(error)
+    return str(orjson.loads(body)["error"]["message"])

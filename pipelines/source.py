@@ -13,7 +13,7 @@ from ray.data.block import Block, BlockMetadata
 SHARD_SCHEMA = pa.schema([("shard", pa.int64())])
 
 
-class PlannedShards(Datasource):  # type: ignore[misc]  # Ray ships no types
+class PlannedShards(Datasource):
     """One read task that streams one single-row block per shard, in the given order."""
 
     def __init__(self, shards: Sequence[int]) -> None:

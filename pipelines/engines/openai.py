@@ -58,10 +58,8 @@ class OpenAIEngine:
             status_code, body = await engine._call("GET", f"{base_url}/models", b"")
         except (aiohttp.ClientError, TimeoutError) as error:
             await session.close()
-            raise JobFailed(
-                f"{base_url}/models cannot be reached ({error}); is the server up, is the URL right?"
-            ) from error
-        if status_code != 200:
+            raise JobFailed(f"{base_url}/models cannot be reached ({error}): is the server up?") from error
+        if status_code != HTTPStatus.OK:
             await session.close()
             raise JobFailed(f"{base_url}/models answers {status_code}: {body[:200]!r}; check the URL and the API key")
         return engine
@@ -71,10 +69,7 @@ class OpenAIEngine:
         try:
             status_code, answered = await self._call("POST", self._base_url + _path(request.endpoint), body)
         except (aiohttp.ClientError, TimeoutError) as error:
-            failure = {
-                "error": {"message": f"no answer: {error or type(error).__name__}", "type": "timeout", "code": 504}
-            }
-            return Answer(504, orjson.dumps(failure), Usage(), Code.TIMEOUT)
+            return _no_answer(HTTPStatus.GATEWAY_TIMEOUT, f"no answer: {type(error).__name__} {error}", Code.TIMEOUT)
         return _answer(status_code, answered)
 
     async def close(self) -> None:
@@ -119,13 +114,15 @@ def _answer(status_code: int, body: bytes) -> Answer:
     if status_code == HTTPStatus.OK:
         return Answer(status_code, body, _usage(answered))
     error = answered.get("error") if isinstance(answered, dict) else None
-    message = str(error.get("message", "")) if isinstance(error, dict) else ""
-    return Answer(status_code, body, Usage(), _code(status_code, message))
+    if not isinstance(error, dict):  # not a model server's refusal: its framework knows no such URL
+        code = Code.UNSUPPORTED_ENDPOINT if status_code == HTTPStatus.NOT_FOUND else Code.INTERNAL
+        return _no_answer(status_code, f"the endpoint answers {body[:200].decode(errors='replace')}", code)
+    return Answer(status_code, body, Usage(), _code(status_code, str(error.get("message", ""))))
 
 
-def _no_answer(status: HTTPStatus, message: str, code: Code) -> Answer:
-    failure = {"error": {"message": message, "type": status.phrase, "param": None, "code": status.value}}
-    return Answer(status, orjson.dumps(failure), Usage(), code)
+def _no_answer(status_code: int, message: str, code: Code) -> Answer:
+    failure = {"error": {"message": message, "type": code, "param": None, "code": status_code}}
+    return Answer(status_code, orjson.dumps(failure), Usage(), code)
 
 
 def _usage(answered: object) -> Usage:

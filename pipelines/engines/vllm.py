@@ -30,9 +30,10 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from batch.engine_arguments import command_line_words
 from batch.request import Request
 from batch.result import Code, Usage
-from batch.spec import JobSpec
+from batch.spec import EngineValue, JobSpec
 from pipelines.engines.base import Answer, EngineDead
 
 logger = logging.getLogger(__name__)
@@ -113,18 +114,12 @@ def command_line(spec: JobSpec, model: str) -> list[str]:
     words = ["--model", model, "--served-model-name", *names]
     if spec.lora:
         words += ["--enable-lora", "--lora-modules", *(f"{name}={path}" for name, path in spec.lora.items())]
-    defaults: dict[str, str | int | float | bool] = {}
+    defaults: dict[str, EngineValue] = {}
     if current_platform.is_cpu():
         defaults = {"block_size": 32, "enforce_eager": True}
         if os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING") == "0":
             defaults["distributed_executor_backend"] = "uni"
-    for name, value in (defaults | spec.engine_args).items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            words += [f"--{flag}", str(value)]
-    return words
+    return words + command_line_words(defaults | spec.engine_args)
 
 
 def _endpoints(state: State) -> dict[str, Endpoint]:

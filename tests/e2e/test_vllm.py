@@ -1,0 +1,151 @@
+"""The main job on real vLLM: the same answers as vLLM's own runner and server, and right ones."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from vllm_runs import (
+    CPU_ENVIRONMENT,
+    QUESTIONS,
+    SERVED_NAME,
+    Answered,
+    Row,
+    comparable,
+    engine_flags,
+    parity_rows,
+    read_output,
+    run_batch,
+    run_ours,
+    server,
+    write_rows,
+)
+
+from pipelines.models import ARITHMETIC_MODEL
+from pipelines.models.questions import held_out_questions
+
+pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(600)]
+
+REFUSED = {"bad-url": 400, "stream": 400, "wrong-model": 404, "too-long": 400, "no-embeddings": 400}
+
+
+@pytest.fixture(scope="session")
+def requests(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_rows(tmp_path_factory.mktemp("requests") / "requests.jsonl", parity_rows())
+
+
+@pytest.fixture(scope="session")
+def ours(requests: Path, tmp_path_factory: pytest.TempPathFactory) -> Answered:
+    return run_ours(requests, tmp_path_factory.mktemp("ours"), *engine_flags())
+
+
+def test_every_row_is_answered_once_in_input_order(ours: Answered) -> None:
+    assert ours.exit_code == 0
+    given = [row["custom_id"] for row in parity_rows()]
+    assert set(ours.rows) == set(given)
+    succeeded = [row for row in ours.rows.values() if row["error"] is None]
+    order = [json.loads(line)["custom_id"] for part in sorted(ours.output.glob("results/*")) for line in part.open()]
+    assert order == [custom_id for custom_id in given if custom_id not in REFUSED]
+    manifest = json.loads((ours.output / "manifest.json").read_text())
+    assert manifest["state"] == "COMPLETED"
+    assert manifest["lines"] == manifest["blank"] + manifest["succeeded"] + manifest["failed"] == len(given)
+    assert manifest["usage"]["completion_tokens"] == sum(
+        row["response"]["body"]["usage"]["completion_tokens"]  # type: ignore[index]
+        for row in succeeded
+    )
+
+
+def test_the_shipped_model_answers_right(ours: Answered) -> None:
+    right = 0
+    for index, (_, answer) in enumerate(held_out_questions(QUESTIONS, 11)):
+        body = ours.rows[f"question-{index}"]["response"]["body"]  # type: ignore[index]
+        right += body["choices"][0]["message"]["content"].strip() == answer
+    assert right >= 0.95 * QUESTIONS
+
+
+def test_bodies_and_status_codes_are_those_of_vllm_run_batch(
+    ours: Answered, requests: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    theirs = run_batch(requests, tmp_path_factory.mktemp("run_batch") / "output.jsonl")
+    assert set(theirs) == set(ours.rows)
+    for custom_id, their_row in theirs.items():
+        their, our = their_row["response"], ours.rows[custom_id]["response"]
+        assert our["status_code"] == their["status_code"], custom_id  # type: ignore[index]
+        if custom_id not in REFUSED:
+            assert comparable(our["body"]) == comparable(their["body"]), custom_id  # type: ignore[index]
+    assert {custom_id: theirs[custom_id]["response"]["status_code"] for custom_id in REFUSED} == REFUSED  # type: ignore[index]
+    assert len(ours.rows["n-3"]["response"]["body"]["choices"]) == 3  # type: ignore[index]
+    assert ours.rows["tools"]["response"]["body"]["choices"][0]["message"]["tool_calls"]  # type: ignore[index]
+
+
+def test_the_openai_engine_gives_the_same_rows(
+    ours: Answered, requests: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with server() as base_url:
+        output = tmp_path_factory.mktemp("openai")
+        remote = run_ours(requests, output, "--engine", "openai", "--engine-arg", f"base_url={base_url}")
+    assert remote.exit_code == 0
+    assert set(remote.rows) == set(ours.rows)
+    for custom_id, our_row in ours.rows.items():
+        their_row = remote.rows[custom_id]
+        assert (their_row["error"] is None) == (our_row["error"] is None), custom_id
+        if custom_id not in REFUSED:
+            assert comparable(their_row["response"]) == comparable(our_row["response"]), custom_id
+
+
+def test_killed_engine_and_killed_worker_lose_nothing(tmp_path: Path) -> None:
+    rows: list[Row] = [
+        {"custom_id": f"k-{index}", "body": {"messages": [{"role": "user", "content": question}]}}
+        for index, (question, _) in enumerate(held_out_questions(3000, 5))
+    ]
+    requests = write_rows(tmp_path / "requests.jsonl", rows)
+    output = tmp_path / "output"
+    command = [sys.executable, "-m", "batch", "run", str(requests), "--model", str(ARITHMETIC_MODEL), "--output"]
+    command += [str(output), "--served-model-name", SERVED_NAME, "--max-tokens", "12", "--temperature", "0"]
+    first = subprocess.Popen(command, env=os.environ | CPU_ENVIRONMENT)
+    await_commits(output, 1)
+    kill_engine_core(first.pid)
+    await_commits(output, 3)
+    kept = {path.name: path.read_bytes() for path in (output / "_job/commits").iterdir()}
+    os.kill(worker_of(first.pid), signal.SIGKILL)
+    assert first.wait(60) == 1
+    assert subprocess.run(command, env=os.environ | CPU_ENVIRONMENT, timeout=280, check=False).returncode == 0
+    assert set(read_output(output)) == {row["custom_id"] for row in rows}
+    for name, content in kept.items():
+        assert (output / "_job/commits" / name).read_bytes() == content
+    manifest = json.loads((output / "manifest.json").read_text())
+    assert (manifest["succeeded"], manifest["failed"], manifest["attempts"]) == (3000, 0, 2)
+
+
+def await_commits(output: Path, count: int) -> None:
+    commits = output / "_job" / "commits"
+    give_up_at = time.monotonic() + 200
+    while not commits.exists() or len(list(commits.glob("*.json"))) < count:
+        assert time.monotonic() < give_up_at, "no commits in time"
+        time.sleep(0.05)
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Processes below `pid` with their command lines."""
+    found: dict[int, str] = {}
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            try:
+                found[int(child)] = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+                found |= descendants(int(child))
+            except OSError:  # it ended meanwhile
+                continue
+    return found
+
+
+def worker_of(pid: int) -> int:
+    return next(child for child, command in descendants(pid).items() if "pipelines.worker" in command)
+
+
+def kill_engine_core(pid: int) -> None:
+    core = next(child for child, command in descendants(pid).items() if "EngineCore" in command)
+    os.kill(core, signal.SIGKILL)
