@@ -3,8 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
+MODEL := pipelines/models/arithmetic
 FAST := not slow and not ray and not vllm and not gpu
 
+.DELETE_ON_ERROR:
 .PHONY: help setup demo test check fix bench
 
 help:
@@ -18,15 +20,13 @@ help:
 setup:
 	@$(PYTHON) .ci/setup.py
 
-# The requests are written once: they are the job's input, and a job that is started again goes on where it stopped.
+# The requests are written once: they are the job's input, and the same command goes on with the same job.
 $(DEMO)/requests.jsonl: | setup
-	@mkdir -p $(DEMO)
-	$(BIN)/python -m pipelines.models.demo_requests --rows 200 --output $@
+	$(BIN)/python -m pipelines.models.demo_requests --rows 200 --model $(MODEL) --output $@
 
-demo: setup $(DEMO)/requests.jsonl
-	$(BIN)/batchctl run $(DEMO)/requests.jsonl --model pipelines/models/arithmetic --output $(DEMO)/output \
-		--max-tokens 8 --temperature 0
-	$(BIN)/python -m pipelines.models.demo_requests --check $(DEMO)/output
+demo: $(DEMO)/requests.jsonl
+	$(BIN)/batchctl run $(DEMO)/requests.jsonl --model $(MODEL) --output $(DEMO)/output --max-tokens 8 --temperature 0
+	$(BIN)/python -m pipelines.models.demo_requests --rows 200 --check $(DEMO)/output/results
 
 test: setup
 	$(BIN)/python -m pytest
