@@ -14,6 +14,7 @@ from batch import layout
 from batch.errors import JobFailed, JobNotFound, SpecMismatch
 from batch.layout import PartKind
 from batch.manifest import Manifest, decode_manifest, encode_manifest
+from batch.parts import PartFormat, decode_part, encode_part
 from batch.plan import Plan, decode_plan, encode_plan
 from batch.records import AttemptEnd, Commit, EngineReport, Epoch, Heartbeat, Part, Stop, decode_record, encode_record
 from batch.spec import JobSpec, decode_spec, encode_spec
@@ -131,15 +132,17 @@ class JobStore:
 
     # --- output ---
 
-    def write_part(self, kind: PartKind, shard: int, *, attempt: str, lines: Sequence[bytes]) -> Part:
+    def write_part(
+        self, kind: PartKind, shard: int, *, attempt: str, lines: Sequence[bytes], part_format: PartFormat = "jsonl"
+    ) -> Part:
         """Write a whole part, one line each, and check its size. Nobody reads it before a commit names it.
 
         `attempt` must be unique to this try at the shard: JobFailed when other bytes stand at the key.
         """
         if not lines:
             raise ValueError(f"shard {shard}: a part needs at least one line; commit None instead")
-        key = layout.part(kind, shard, attempt)
-        content = b"\n".join(lines) + b"\n"
+        key = layout.part(kind, shard, attempt, part_format)
+        content = encode_part(lines, part_format)
         if not self._store.create(key, content) and self._store.get(key) != content:
             raise JobFailed(f"{self.uri}/{key}: other bytes stand there; attempt {attempt!r} is not unique")
         stored_bytes = self._store.head(key).size_bytes
@@ -185,7 +188,7 @@ class JobStore:
             content = self._store.get(part.key)
             if hashlib.sha256(content).hexdigest() != part.sha256:
                 raise JobFailed(f"{self.uri}/{part.key}: the bytes differ from the committed sha256 {part.sha256}")
-            yield from content[:-1].split(b"\n")
+            yield from decode_part(content, part.key)
 
     # --- the end ---
 

@@ -58,9 +58,9 @@ def log(number: int) -> str:
     return f"_job/logs/attempt-{number:08d}.log"
 
 
-def part(kind: PartKind, shard: int, attempt: str) -> str:
+def part(kind: PartKind, shard: int, attempt: str, suffix: str = "jsonl") -> str:
     """A part's key: unique per shard and attempt, so that two writers never meet."""
-    return f"{kind}/part-{shard:05d}-{attempt}.jsonl"
+    return f"{kind}/part-{shard:05d}-{attempt}.{suffix}"
 
 
 def epoch_number(key: str) -> int | None:

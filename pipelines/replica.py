@@ -9,7 +9,9 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
+from itertools import count
 
 import orjson
 
@@ -75,6 +77,7 @@ class Replica:
         self._stopping = asyncio.Event()
         self._in_flight: set[asyncio.Task[None]] = set()
         self._tallies: dict[int, Tally] = {}
+        self._tries = count()  # a shard tried twice must not meet its own part
 
     async def run(self, index: int) -> Commit:
         """Answer every row of a shard and commit it; a shard that has a commit is left as it is.
@@ -145,8 +148,7 @@ class Replica:
                     self._settle(opened, row, request)
                     continue
                 await self._admission()
-                task = answering.create_task(self._answer_row(opened, row, request))
-                self._in_flight.add(task)
+                answering.create_task(self._answer_row(opened, row, request))
 
     async def _admission(self) -> None:
         if self._stop is None:
@@ -156,6 +158,9 @@ class Replica:
             logger.info("first row admitted")
 
     async def _answer_row(self, opened: OpenShard, row: int, request: Request) -> None:
+        this_task = asyncio.current_task()
+        assert this_task is not None
+        self._in_flight.add(this_task)  # here, since a task that is cancelled before its first step runs nothing
         try:
             result = await self._result(opened, row, request)
         except asyncio.CancelledError:
@@ -164,7 +169,7 @@ class Replica:
             result = self._stopped(opened, row, request)
         finally:
             self._window.release()
-            self._in_flight.discard(asyncio.current_task())
+            self._in_flight.discard(this_task)
         self._settle(opened, row, result)
 
     async def _result(self, opened: OpenShard, row: int, request: Request) -> Result:
@@ -231,9 +236,10 @@ class Replica:
             else:
                 failed.append(encoded)
                 codes[result.code] += 1
-        index, attempt = opened.shard.index, f"e{self._epoch:04d}-{self._name}"
-        results = self._job.write_part("results", index, attempt=attempt, lines=succeeded) if succeeded else None
-        errors = self._job.write_part("errors", index, attempt=attempt, lines=failed) if failed else None
+        index, attempt = opened.shard.index, f"e{self._epoch:04d}-{self._name}-{next(self._tries)}"
+        write = partial(self._job.write_part, shard=index, attempt=attempt)
+        results = write("results", lines=succeeded, part_format=self._spec.output_format) if succeeded else None
+        errors = write("errors", lines=failed) if failed else None
         commit = Commit(index, self._epoch, attempt, results, errors, len(succeeded), dict(codes), usage)
         return self._job.commit(commit)
 
@@ -245,4 +251,8 @@ class Replica:
 
 
 def _error_message(body: bytes) -> str:
-    return str(orjson.loads(body)["error"]["message"])
+    """The message of an error as OpenAI writes it; of any other, all of it."""
+    answered = orjson.loads(body)
+    error = answered.get("error") if isinstance(answered, dict) else None
+    message = error.get("message") if isinstance(error, dict) else None
+    return str(message or body.decode())

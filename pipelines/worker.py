@@ -69,6 +69,7 @@ def attend(options: argparse.Namespace) -> int:
     job = JobStore.open(options.job, probe_nonce=uuid4().hex)
     standing = job.manifest()
     if standing is not None:
+        job.collect_garbage(standing)  # a crash may have come between the manifest and this
         return EXIT_CODES[standing.state]
     clock = SystemClock()
     wishes = {"replicas": options.replicas, "ray_address": options.ray_address}
