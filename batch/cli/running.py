@@ -8,11 +8,10 @@ from typing import Any, TypeVar
 import click
 
 from batch.cli.values import DURATION, FAILURE_BUDGET, KEY_VALUE, REPLICAS
+from batch.engine_arguments import ENGINES
 from batch.errors import UsageError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-ENGINES = ("vllm", "openai", "echo")
 
 
 def engine_options(function: Function) -> Function:
