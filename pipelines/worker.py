@@ -129,6 +129,7 @@ def plan_job(job: JobStore, pulse: Pulse) -> Plan:
 def _record_end(lease: Lease, error: BaseException) -> None:
     """Leave the attempt's last words, so that the next one need not wait for silence."""
     if isinstance(error, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C arrives twice: from it and from the command
         how, message = Exit.INTERRUPTED, "Interrupted; the same command resumes."
     else:
         how, message = Exit.FAILED, str(error) or type(error).__name__
