@@ -18,6 +18,7 @@ from connectors.errors import StoreError
 from pipelines import sizing
 from pipelines.engines.base import Engine, EngineDead
 from pipelines.engines.registry import start_engine
+from pipelines.guardian import Guardian
 from pipelines.models.fetch import local_model
 from pipelines.replica import Replica
 
@@ -37,6 +38,7 @@ class EngineActor:
         Thread(target=self._loop.run_forever, name="replica", daemon=True).start()
         self._job = JobStore.open(job_uri)
         self._epoch = epoch
+        self._guardian = Guardian()
         machine = sizing.this_machine(sizing.claim_share(f"{self._job.spec().job_id}-{epoch}", replicas), replicas)
         self._machine, self._world_size = machine, world_size
         self._replica = asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
@@ -74,9 +76,10 @@ class EngineActor:
         return await start_engine(spec, model)
 
     async def _watch(self, replica: Replica) -> None:
-        """Report what the engine does; obey a stop; leave when a newer attempt has the job."""
+        """Guard the engine's processes; report what it does; obey a stop; leave when a newer attempt has the job."""
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
+            self._guardian.look()
             try:
                 await asyncio.to_thread(self._job.report_engine, replica.report())
                 stop = await asyncio.to_thread(self._job.stop)

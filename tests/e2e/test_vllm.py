@@ -111,8 +111,10 @@ def test_killed_engine_and_killed_worker_lose_nothing(tmp_path: Path) -> None:
     kill_engine_core(first.pid)
     await_commits(output, 3)
     kept = {path.name: path.read_bytes() for path in (output / "_job/commits").iterdir()}
+    below = descendants(first.pid)
     os.kill(worker_of(first.pid), signal.SIGKILL)
     assert first.wait(60) == 1
+    await_end([pid for pid, command in below.items() if "EngineCore" in command or "MapWorker" in command])
     assert subprocess.run(command, env=os.environ | CPU_ENVIRONMENT, timeout=280, check=False).returncode == 0
     assert set(read_output(output)) == {row["custom_id"] for row in rows}
     for name, content in kept.items():
@@ -127,6 +129,15 @@ def await_commits(output: Path, count: int) -> None:
     while not commits.exists() or len(list(commits.glob("*.json"))) < count:
         assert time.monotonic() < give_up_at, "no commits in time"
         time.sleep(0.05)
+
+
+def await_end(pids: list[int]) -> None:
+    """An engine that nobody owns must free its memory."""
+    assert pids
+    give_up_at = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}/exe").exists() for pid in pids):  # a zombie has no exe
+        assert time.monotonic() < give_up_at, f"still alive: {pids}"
+        time.sleep(0.1)
 
 
 def descendants(pid: int) -> dict[int, str]:
