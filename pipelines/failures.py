@@ -8,6 +8,8 @@ from ray.exceptions import ActorDiedError, RayError
 from batch.errors import BatchError, JobFailed
 from connectors.errors import InputError, StoreError
 
+_OURS = (BatchError, StoreError, InputError)
+
 
 @contextmanager
 def job_failures() -> Iterator[None]:
@@ -16,7 +18,7 @@ def job_failures() -> Iterator[None]:
         yield
     except RayError as error:
         root = _root(error)
-        if isinstance(root, BatchError | StoreError | InputError):
+        if isinstance(root, _OURS):
             raise root from error
         if isinstance(root, ActorDiedError):
             raise JobFailed("The engine died too often; its last words are in the log. Run again to resume.") from error
@@ -24,11 +26,14 @@ def job_failures() -> Iterator[None]:
 
 
 def _root(error: BaseException) -> BaseException:
-    while True:
-        cause = getattr(error, "cause", None) or error.__cause__
+    """The first error of ours below Ray's, which may wear its class; else the last cause."""
+    while isinstance(error, RayError) or not isinstance(error, _OURS):
+        group = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+        cause = group[0] if group else getattr(error, "cause", None) or error.__cause__
         if not isinstance(cause, BaseException):
             return error
         error = cause
+    return error
 
 
 def _first_line(error: BaseException) -> str:

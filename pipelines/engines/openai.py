@@ -67,7 +67,7 @@ class OpenAIEngine:
     async def answer(self, request: Request) -> Answer:
         body = orjson.dumps(request.body)
         try:
-            status_code, answered = await self._call("POST", self._base_url + _path(request.endpoint), body)
+            status_code, answered = await self._call("POST", _url(self._base_url, request.endpoint), body)
         except (aiohttp.ClientError, TimeoutError) as error:
             return _no_answer(HTTPStatus.GATEWAY_TIMEOUT, f"no answer: {type(error).__name__} {error}", Code.TIMEOUT)
         return _answer(status_code, answered)
@@ -89,14 +89,16 @@ class OpenAIEngine:
                 if not left:
                     raise
                 pause_s = delay_s
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+            await asyncio.sleep(pause_s * random.uniform(1.0, 1.5))  # never before the time it asked for
             delay_s = min(2 * delay_s, MAX_DELAY_S)
         raise AssertionError("unreachable: the last try returns or raises")
 
 
-def _path(endpoint: str) -> str:
+def _url(base_url: str, endpoint: str) -> str:
     """`/v1/chat/completions` under a base URL that ends in `/v1`, as OpenAI's clients are given it."""
-    return endpoint.removeprefix("/v1")
+    if endpoint.startswith("/v2/"):
+        return base_url.removesuffix("/v1") + endpoint
+    return base_url + endpoint.removeprefix("/v1")
 
 
 def _pause_s(retry_after: str | None, delay_s: float) -> float:
@@ -113,7 +115,7 @@ def _answer(status_code: int, body: bytes) -> Answer:
         return _no_answer(HTTPStatus.BAD_GATEWAY, f"status {status_code}, not JSON: {body[:200]!r}", Code.INTERNAL)
     if status_code == HTTPStatus.OK:
         return Answer(status_code, body, _usage(answered))
-    error = answered.get("error") if isinstance(answered, dict) else None
+    error = _member(answered, "error")
     if not isinstance(error, dict):  # not a model server's refusal: its framework knows no such URL
         code = Code.UNSUPPORTED_ENDPOINT if status_code == HTTPStatus.NOT_FOUND else Code.INTERNAL
         return _no_answer(status_code, f"the endpoint answers {body[:200].decode(errors='replace')}", code)
@@ -126,13 +128,21 @@ def _no_answer(status_code: int, message: str, code: Code) -> Answer:
 
 
 def _usage(answered: object) -> Usage:
-    usage = (answered.get("usage") if isinstance(answered, dict) else None) or {}
-    details = usage.get("prompt_tokens_details") or {}
+    usage = _member(answered, "usage")
     return Usage(
-        prompt_tokens=usage.get("prompt_tokens") or usage.get("input_tokens") or 0,
-        completion_tokens=usage.get("completion_tokens") or usage.get("output_tokens") or 0,
-        cached_tokens=details.get("cached_tokens") or 0,
+        prompt_tokens=_count(usage, "prompt_tokens") or _count(usage, "input_tokens"),
+        completion_tokens=_count(usage, "completion_tokens") or _count(usage, "output_tokens"),
+        cached_tokens=_count(_member(usage, "prompt_tokens_details"), "cached_tokens"),
     )
+
+
+def _member(answered: object, name: str) -> object:
+    return answered.get(name) if isinstance(answered, dict) else None
+
+
+def _count(usage: object, name: str) -> int:
+    count = _member(usage, name)
+    return count if type(count) is int else 0
 
 
 def _code(status_code: int, message: str) -> Code:

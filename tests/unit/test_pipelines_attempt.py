@@ -1,0 +1,125 @@
+"""What goes on beside the rows: limits that pass, heartbeats with progress, and a lease that is lost."""
+
+from datetime import UTC, datetime
+from threading import Event
+
+import pytest
+from engines import planned_job, rows
+from jobs import HOLDER, FakeClock, make_commit, make_spec
+
+from batch.clock import SystemClock, rfc3339
+from batch.job_store import JobStore
+from batch.lease import claim
+from batch.plan import Plan
+from batch.records import EngineReport, Epoch, Progress, StopState, Tally
+from pipelines.attempt import Pulse, limit_passed
+
+CREATED = datetime(2026, 1, 31, 11, 0, tzinfo=UTC)
+
+
+def test_without_limits_nothing_passes() -> None:
+    assert limit_passed(make_spec(), Progress(10, 0, 10), now=datetime(2099, 1, 1, tzinfo=UTC)) is None
+
+
+@pytest.mark.parametrize(("second", "passed"), [(4, False), (5, True), (6, True)])
+def test_the_deadline_counts_from_the_creation_of_the_job(second: int, passed: bool) -> None:
+    spec = make_spec(deadline_s=5.0, created_at=rfc3339(CREATED))
+
+    stop = limit_passed(spec, Progress(10), now=CREATED.replace(second=second))
+
+    assert (stop is not None) == passed
+    if stop is not None:
+        assert (stop.state, stop.message) == (StopState.EXPIRED, "The deadline of 5 s has passed.")
+
+
+@pytest.mark.parametrize(
+    ("budget", "failed", "passed"),
+    [("0", 0, False), ("0", 1, True), ("3", 3, False), ("3", 4, True), ("5%", 10, False), ("5%", 11, True)],
+)
+def test_the_error_budget_is_rows_or_a_share_of_all_rows(budget: str, failed: int, passed: bool) -> None:
+    stop = limit_passed(make_spec(max_failed_rows=budget), Progress(200, 5, failed), now=CREATED)
+
+    assert (stop is not None) == passed
+    if stop is not None:
+        assert stop.state is StopState.FAILED
+        assert stop.message == (
+            f"{failed} rows failed; --max-failed-rows {budget} allows {10 if budget == '5%' else budget}."
+        )
+
+
+def test_the_deadline_goes_before_the_budget() -> None:
+    spec = make_spec(deadline_s=1.0, max_failed_rows="0", created_at=rfc3339(CREATED))
+
+    stop = limit_passed(spec, Progress(10, 0, 10), now=CREATED.replace(second=30))
+
+    assert stop is not None
+    assert stop.state is StopState.EXPIRED
+
+
+def planned(job: JobStore) -> Plan:
+    plan = job.plan()
+    assert plan is not None
+    return plan
+
+
+def test_the_heartbeat_tells_the_phase_and_counts_earlier_commits() -> None:
+    job = planned_job(rows(9), shard_rows=3)
+    job.commit(make_commit(0, 3))
+    lease = claim(job, HOLDER, clock=FakeClock())
+    pulse = Pulse(job, lease, clock=FakeClock(), on_lost=lambda: None)
+
+    pulse.scanned(12_345)
+    pulse.planned(planned(job))
+    pulse.settled(1, Tally(2, 1, 5, 6))
+    pulse.writing()
+
+    heartbeat = job.heartbeat(1)
+    assert heartbeat is not None
+    assert heartbeat.phase == "writing"
+    assert (heartbeat.progress.rows_total, heartbeat.progress.succeeded, heartbeat.progress.failed) == (9, 5, 1)
+
+
+def test_a_limit_that_passes_while_the_ledger_is_closed_stops_nothing() -> None:
+    job = planned_job(rows(1), deadline_s=1.0, created_at=rfc3339(CREATED))
+    lease = claim(job, HOLDER, clock=FakeClock())
+    pulse = Pulse(job, lease, clock=FakeClock(), on_lost=lambda: None)
+    pulse.planned(planned(job))
+
+    pulse.writing()
+
+    assert job.stop() is None
+
+
+@pytest.mark.slow
+def test_a_pulse_beats_by_itself_turns_to_running_and_stops_at_the_deadline() -> None:
+    job = planned_job(rows(3), deadline_s=1.0)
+    lease = claim(job, HOLDER, clock=SystemClock())
+    job.report_engine(EngineReport(1, "a", "running", {"0": Tally(1)}))
+
+    with Pulse(job, lease, clock=SystemClock(), on_lost=lambda: None) as pulse:
+        pulse.planned(planned(job))
+        Event().wait(3)
+
+    heartbeat, stop = job.heartbeat(1), job.stop()
+    assert heartbeat is not None
+    assert (heartbeat.phase, heartbeat.progress.rows_done) == ("running", 1)
+    assert stop is not None
+    assert stop.state is StopState.EXPIRED
+
+
+@pytest.mark.slow
+def test_a_newer_attempt_is_noticed_once() -> None:
+    job = planned_job(rows(3))
+    lease = claim(job, HOLDER, clock=SystemClock())
+    lost: list[bool] = []
+    noticed = Event()
+
+    def on_lost() -> None:
+        lost.append(True)
+        noticed.set()
+
+    with Pulse(job, lease, clock=SystemClock(), on_lost=on_lost):
+        job.create_epoch(Epoch(2, HOLDER, rfc3339(CREATED)))
+        assert noticed.wait(10)
+
+    assert lost == [True]

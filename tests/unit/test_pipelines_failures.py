@@ -1,0 +1,65 @@
+"""The one sentence out of what Ray raises."""
+
+import pytest
+from ray.exceptions import ActorDiedError, RayTaskError, UserCodeException
+
+from batch.errors import InputChanged, JobFailed
+from connectors.errors import Changed, StoreError, Unavailable
+from pipelines.failures import job_failures
+
+
+def task_error(cause: Exception) -> Exception:
+    """As Ray Data raises what an actor raised: user code's exception in a task's error, remade as its own kind."""
+    wrapped = UserCodeException("the actor failed")
+    wrapped.__cause__ = cause
+    error = RayTaskError("MapWorker.submit", "Traceback ...", wrapped)
+    raised = error.as_instanceof_cause()
+    assert isinstance(raised, Exception)
+    return raised
+
+
+def raised_for(error: BaseException) -> BaseException:
+    with pytest.raises(BaseException) as raised, job_failures():  # noqa: PT011
+        raise error
+    return raised.value
+
+
+@pytest.mark.parametrize("cause", [InputChanged("a.jsonl changed"), JobFailed("no model"), Unavailable("503")])
+def test_our_own_errors_come_out_as_they_went_in(cause: Exception) -> None:
+    assert raised_for(task_error(cause)) is cause
+    assert isinstance(cause, JobFailed | StoreError)
+
+
+def test_the_cause_is_found_in_groups_of_groups() -> None:
+    cause = JobFailed("the endpoint is gone")
+    group = ExceptionGroup("unhandled errors in a TaskGroup", [ExceptionGroup("inner", [cause])])
+
+    assert raised_for(task_error(group)) is cause
+
+
+def test_our_error_goes_before_what_caused_it() -> None:
+    cause = InputChanged("a.jsonl changed; start a new job")
+    cause.__cause__ = Changed("etag")
+
+    assert raised_for(task_error(cause)) is cause
+
+
+def test_any_other_error_becomes_a_sentence_of_one_line() -> None:
+    raised = raised_for(task_error(ExceptionGroup("unhandled", [ValueError("bad shape\nsecond line")])))
+
+    assert isinstance(raised, JobFailed)
+    assert str(raised) == "ValueError: bad shape (the log has the whole story)"
+
+
+def test_a_dead_actor_says_that_the_engine_died_too_often() -> None:
+    raised = raised_for(ActorDiedError())
+
+    assert isinstance(raised, JobFailed)
+    assert "died too often" in str(raised)
+    assert "\n" not in str(raised)
+
+
+def test_what_does_not_come_from_ray_passes() -> None:
+    error = KeyboardInterrupt()
+
+    assert raised_for(error) is error
