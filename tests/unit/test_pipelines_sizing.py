@@ -1,0 +1,150 @@
+"""What an engine is given of its machine."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from pipelines import sizing
+from pipelines.sizing import GIB, Machine, claim_share, cpu_environment, prepare, this_machine
+
+CLAIMING = (
+    "import sys; from pipelines.sizing import claim_share; print(claim_share(sys.argv[1], 2), flush=True); input()"
+)
+
+
+def test_one_engine_gets_the_whole_machine() -> None:
+    machine = this_machine(0, 1)
+
+    assert set(machine.cores) == os.sched_getaffinity(0)
+    assert machine.free_memory_bytes > 0
+
+
+def test_engines_share_the_cores_without_overlap_and_without_rest() -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    shares = [this_machine(share, 2).cores for share in range(2)]
+
+    if len(cores) > 1:
+        assert sorted(shares[0] + shares[1]) == cores
+        assert abs(len(shares[0]) - len(shares[1])) <= 1
+
+
+def test_more_engines_than_cores_get_cores_all_the_same() -> None:
+    of = len(os.sched_getaffinity(0)) + 3
+
+    assert all(this_machine(share, of).cores for share in range(of))
+
+
+@pytest.mark.parametrize(("free_gib", "cache_gib"), [(1, "1"), (8, "2"), (40, "10"), (1000, "16")])
+def test_the_cache_takes_a_quarter_of_the_free_memory_within_bounds(free_gib: int, cache_gib: str) -> None:
+    environment = cpu_environment(Machine((0, 1), free_gib * GIB), 1)
+
+    assert environment["VLLM_CPU_KVCACHE_SPACE"] == cache_gib
+
+
+def test_the_model_is_bound_to_all_cores_of_its_share() -> None:
+    environment = cpu_environment(Machine((2, 3, 5), 8 * GIB), 1)
+
+    assert environment["VLLM_CPU_OMP_THREADS_BIND"] == "2,3,5"
+    assert environment["OMP_NUM_THREADS"] == "3"
+    assert environment["OMP_WAIT_POLICY"] == "passive"
+
+
+def test_several_ranks_need_processes_of_their_own() -> None:
+    machine = Machine((0,), GIB)
+
+    assert cpu_environment(machine, 1)["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
+    assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in cpu_environment(machine, 2)
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What `prepare` sets is undone at the end."""
+    before = dict(os.environ)
+    for name in [name for name in before if name.startswith(("VLLM_", "OMP_", "HF_", "TRANSFORMERS_", "DO_NOT"))]:
+        monkeypatch.delenv(name)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.mark.usefixtures("environment")
+def test_no_engine_reports_home_and_a_local_model_looks_for_no_hub() -> None:
+    prepare(Machine((0,), GIB), 1, model="/")
+
+    assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
+    assert os.environ["DO_NOT_TRACK"] == "1"
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_model_of_the_hub_may_be_fetched() -> None:
+    prepare(Machine((0,), GIB), 1, model="org/model")
+
+    assert "HF_HUB_OFFLINE" not in os.environ
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.skipif(sizing.gpu_count() > 0, reason="the threads of a CPU engine are set only where there is no GPU")
+def test_what_the_user_set_stays_and_what_ray_set_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "3")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray sets it, by the actor's one logical CPU
+
+    prepare(Machine((0, 1), 8 * GIB), 1, model="org/model")
+
+    assert os.environ["VLLM_CPU_KVCACHE_SPACE"] == "3"
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.skipif(sizing.gpu_count() > 0, reason="the threads of a CPU engine are set only where there is no GPU")
+def test_with_a_binding_of_the_user_the_number_of_threads_is_the_users_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "0")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+    prepare(Machine((0, 1), 8 * GIB), 1, model="org/model")
+
+    assert (os.environ["VLLM_CPU_OMP_THREADS_BIND"], os.environ["OMP_NUM_THREADS"]) == ("0", "1")
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claims lie in the temporary folder, of this process and of those that it starts."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+
+
+@contextmanager
+def claimant(name: str) -> Iterator[int]:
+    """The share that another process claims and holds."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLAIMING, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.usefixtures("temporary")
+def test_two_processes_get_two_shares_and_a_dead_ones_share_is_free_again() -> None:
+    name = f"test-{uuid4().hex}"
+
+    with claimant(name) as first:
+        with claimant(name) as second:
+            assert {first, second} == {0, 1}
+            assert claim_share(name, 2) == 0  # all are taken: better a shared one than none
+        assert claim_share(name, 2) == second
+
+
+@pytest.mark.usefixtures("temporary")
+def test_jobs_do_not_take_each_others_shares() -> None:
+    assert [claim_share(f"test-{uuid4().hex}", 3) for _ in range(2)] == [0, 0]

@@ -1,0 +1,139 @@
+"""One attempt's process, as far as it goes without a cluster."""
+
+import subprocess
+import sys
+import time
+from itertools import count
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from engines import planned_job, row, rows
+from jobs import ENGINE, HOLDER, FakeClock, make_commit
+
+from batch.clock import SystemClock
+from batch.errors import InvalidInput, JobHeld, JobNotFound
+from batch.job_store import JobStore
+from batch.lease import claim, this_process
+from batch.manifest import Closing, close_ledger
+from batch.records import Heartbeat, Holder, Progress, Stop, StopState
+from connectors.registry import open_store
+from pipelines.attempt import Pulse
+from pipelines.worker import attend, parse_options, plan_job
+
+WORKER = (sys.executable, "-m", "pipelines.worker")
+CLOSING = Closing(ENGINE, 1, "2026-01-31T11:00:00.000000Z", "2026-01-31T12:00:00.000000Z")
+
+
+def stored_job(*lines: object, root: str | None = None, **spec: Any) -> JobStore:
+    """A job whose inputs are there and whose plan is not."""
+    job = planned_job(lines, root=root, **spec)
+    open_store(job.uri).delete("_job/plan.json")
+    return JobStore.open(job.uri)
+
+
+def pulse_of(job: JobStore) -> Pulse:
+    return Pulse(job, claim(job, HOLDER, clock=FakeClock()), clock=FakeClock(), on_lost=lambda: None)
+
+
+def ended_job(state: StopState | None) -> JobStore:
+    job = planned_job(rows(2))
+    plan = job.plan()
+    assert plan is not None
+    stop = Stop(state, "enough", CLOSING.finished_at) if state else None
+    job.create_manifest(close_ledger(job.spec(), plan, commits={0: make_commit(0, 2)}, stop=stop, closing=CLOSING))
+    return job
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [(None, 0), (StopState.FAILED, 1), (StopState.CANCELLED, 3), (StopState.EXPIRED, 4)],
+)
+def test_an_ended_job_is_left_as_it_is_and_tells_its_state(state: StopState | None, code: int) -> None:
+    job = ended_job(state)
+
+    assert attend(parse_options(["--job", job.uri])) == code
+    assert job.epoch_numbers() == []
+
+
+def test_a_job_that_is_held_is_left_alone() -> None:
+    job = planned_job(rows(2))
+    claim(job, this_process(), clock=SystemClock())
+    ended = Event()
+
+    def beat() -> None:
+        for number in count(2):
+            job.beat(Heartbeat(1, number, CLOSING.started_at, "running", Progress(10, 4, 1)))
+            if ended.wait(0.1):
+                return
+
+    holder = Thread(target=beat)
+    holder.start()
+    try:
+        with pytest.raises(JobHeld, match=r"process \d+, since .*5 of 10 rows done"):
+            attend(parse_options(["--job", job.uri]))
+    finally:
+        ended.set()
+        holder.join()
+
+    assert job.epoch_numbers() == [1]
+
+
+def test_no_job_is_told_by_its_address() -> None:
+    with pytest.raises(JobNotFound, match="memory://nothing"):
+        attend(parse_options(["--job", f"memory://nothing-{uuid4().hex}/out"]))
+
+
+def test_the_plan_is_made_once_and_then_read() -> None:
+    job = stored_job(*rows(5), shard_rows=2)
+    pulse = pulse_of(job)
+
+    plan = plan_job(job, pulse)
+    open_store(job.spec().inputs[0].rpartition("/")[0]).put("in.jsonl", b"other\n")
+
+    assert len(plan.shards) == 3
+    assert plan_job(JobStore.open(job.uri), pulse) == plan
+
+
+def test_bad_lines_refuse_a_job_that_asked_for_it_before_its_plan_stands() -> None:
+    job = stored_job(row("a"), b"{broken", row("a"), on_invalid="fail")
+
+    with pytest.raises(InvalidInput, match=r"in\.jsonl:2: malformed_json: .*`batchctl validate`") as raised:
+        plan_job(job, pulse_of(job))
+
+    assert [failure.place.line for failure in raised.value.failures] == [2, 3]
+    assert raised.value.exit_code == 2
+    assert job.plan() is None
+
+
+def test_a_job_without_bad_lines_may_ask_for_it() -> None:
+    job = stored_job(*rows(3), b"", on_invalid="fail")
+
+    assert plan_job(job, pulse_of(job)).rows == 3
+
+
+def test_the_process_says_what_is_wrong_in_one_line_and_its_exit_code(tmp_path: Path) -> None:
+    ended = subprocess.run([*WORKER, "--job", str(tmp_path)], capture_output=True, text=True, timeout=60, check=False)
+
+    assert ended.returncode == 2
+    assert f"no job under file://{tmp_path}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_foreground_worker_leaves_when_its_parent_does_and_takes_nothing_over(tmp_path: Path) -> None:
+    job = planned_job(rows(2), root=str(tmp_path))
+    claim(job, Holder("another-host", 1), clock=FakeClock())  # it is waited for, as long as it may be alive
+    worker = subprocess.Popen(
+        [*WORKER, "--job", job.uri, "--foreground"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    assert worker.stdin is not None
+    time.sleep(3)
+    assert worker.poll() is None
+
+    worker.stdin.close()
+
+    assert worker.wait(20) == 130
+    assert job.epoch_numbers() == [1]
