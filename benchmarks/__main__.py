@@ -1,0 +1,55 @@
+"""`python -m benchmarks [throughput|overhead|memory|all]`: measures, records each run, prints the tables."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from benchmarks import memory, overhead, throughput
+from benchmarks.arms.base import ArmFailed
+from benchmarks.machine import setting
+
+BENCHMARKS = ("throughput", "overhead", "memory")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is asked for; return the exit code."""
+    options = parse_options(arguments)
+    where = setting()
+    print(f"{where.device}; commit {where.commit}; {where.versions}", flush=True)
+    try:
+        for name in BENCHMARKS if options.benchmark == "all" else (options.benchmark,):
+            print(f"\n{name}\n", flush=True)
+            match name:
+                case "throughput":
+                    result = throughput.run(
+                        throughput.Sizes(
+                            options.chat_rows, options.repeats, options.max_num_seqs, options.max_num_batched_tokens
+                        ),
+                        where,
+                    )
+                case "overhead":
+                    result = overhead.run(options.tiny_rows, options.repeats, where)
+                case _:
+                    result = memory.run(options.memory_rows, where)
+            print(f"\n{result}", flush=True)
+    except (ArmFailed, TimeoutError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; argparse ends the process at a bad one."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("benchmark", nargs="?", choices=(*BENCHMARKS, "all"), default="all")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of each arm (default: 5)")
+    parser.add_argument("--chat-rows", type=int, default=2_000, help="rows of the throughput benchmark")
+    parser.add_argument("--tiny-rows", type=int, default=100_000, help="rows of the overhead benchmark")
+    parser.add_argument("--memory-rows", type=int, nargs="+", default=[100_000, 1_000_000], metavar="N")
+    parser.add_argument("--max-num-seqs", type=int, default=256, help="what ours uses here, for the tuned arms")
+    parser.add_argument("--max-num-batched-tokens", type=int, default=4_096, help="likewise")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""What every arm offers, and what ours runs with, for those that are tuned to it. Knows nothing of repeats."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from benchmarks.workloads import Workload
+from pipelines import sizing
+
+CONTROLLED = ("VLLM_", "OMP_", "KMP_", "GOMP_", "RAY_")
+KV_CACHE_GIB = 4
+"""Of every arm on CPU: more than the workload can fill. By default vLLM wants 92 % of the memory, or does not start."""
+
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+
+
+class ArmFailed(Exception):
+    """An arm did not answer the workload; the message names its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What an arm says of its run. Times of day are Unix seconds."""
+
+    admitted_at: float
+    """The first request was handed to the engine."""
+    ended_at: float
+    rows: int
+    completion_tokens: int
+    engine: dict[str, object] = field(default_factory=dict)
+    """The engine's sizes, where the arm records them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Engine arguments by their command-line names with underscores, and environment variables."""
+
+    engine_args: Mapping[str, str | int | bool]
+    environment: Mapping[str, str]
+
+    def flags(self) -> list[str]:
+        """The engine arguments as command-line flags of vLLM."""
+        words: list[str] = []
+        for name, value in self.engine_args.items():
+            flag = f"--{name.replace('_', '-')}"
+            words += [flag] if value is True else [flag, str(value)]
+        return words
+
+
+class Arm(Protocol):
+    """One way to answer a request file."""
+
+    @property
+    def name(self) -> str:
+        """What the tables call it."""
+        ...
+
+    def command(self, workload: Workload, folder: Path) -> list[str]:
+        """Return the command that answers `workload` and leaves everything in `folder`."""
+        ...
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables it needs beyond `base_environment`."""
+        ...
+
+    def answered(self, folder: Path) -> Answered:
+        """Read what a finished run left in `folder`; its output is in `folder/log.txt`. Raises ArmFailed."""
+        ...
+
+
+def base_environment() -> dict[str, str]:
+    """Return what every arm starts from: nothing that steers OpenMP or Ray, equal KV caches, no network of a hub."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(CONTROLLED)}
+    return inherited | OFFLINE | {"VLLM_CPU_KVCACHE_SPACE": str(KV_CACHE_GIB)}
+
+
+def all_cores() -> dict[str, str]:
+    """Return the thread binding of every peer: all cores, as ours has by default.
+
+    vLLM's own default leaves one free, which is half of a small machine.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    is_range = cores == list(range(cores[0], cores[-1] + 1))
+    binding = f"{cores[0]}-{cores[-1]}" if is_range else ",".join(map(str, cores))
+    return {} if sizing.gpu_count() else {"VLLM_CPU_OMP_THREADS_BIND": binding}
+
+
+def our_tuning(*, max_num_seqs: int, max_num_batched_tokens: int) -> Tuning:
+    """Return what ours gives its engine on this machine: arguments, and on CPU the environment of its process."""
+    sizes: dict[str, str | int | bool] = {
+        "max_num_seqs": max_num_seqs,
+        "max_num_batched_tokens": max_num_batched_tokens,
+    }
+    if sizing.gpu_count():
+        return Tuning(sizes, {})
+    on_cpu: dict[str, str | int | bool] = {
+        "block_size": 32,
+        "enforce_eager": True,
+        "distributed_executor_backend": "uni",
+    }
+    environment = sizing.cpu_environment(sizing.this_machine(0, 1), world_size=1)
+    return Tuning(sizes | on_cpu, environment | {"VLLM_CPU_KVCACHE_SPACE": str(KV_CACHE_GIB)})

@@ -1,0 +1,67 @@
+"""`batchctl run`, as a user types it.
+
+Steady: from the first row's admission, which the engine actor logs, to the last commit, durable in the store.
+"""
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from benchmarks.arms.base import Answered, ArmFailed
+from benchmarks.workloads import SERVED_MODEL, Workload
+
+ADMITTED = re.compile(r"first row admitted\b.*\btimestamp_ns=(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """Our command at its defaults. With the engine `echo`, `model` is a name only."""
+
+    model: str
+    engine: str = "vllm"
+    name: str = "batchctl"
+
+    def command(self, workload: Workload, folder: Path) -> list[str]:
+        return [
+            str(Path(sys.executable).with_name("batchctl")),
+            "run",
+            str(workload.requests),
+            f"--model={self.model}",
+            f"--served-model-name={SERVED_MODEL}",
+            f"--engine={self.engine}",
+            f"--output={folder / 'output'}",
+        ]
+
+    def environment(self) -> dict[str, str]:
+        # The actors' log records then carry their time; it takes nothing from the run. The binding is our default.
+        return {"RAY_LOGGING_CONFIG_ENCODING": "TEXT"}
+
+    def answered(self, folder: Path) -> Answered:
+        output = folder / "output"
+        try:
+            manifest = orjson.loads((output / "manifest.json").read_bytes())
+        except FileNotFoundError:
+            raise ArmFailed(f"{output} has no manifest; see {folder / 'log.txt'} and {output / '_job/logs'}") from None
+        return Answered(
+            admitted_at=first_admission(output),
+            # A commit is linked into its place: the link's time is the file's ctime.
+            ended_at=max(commit.stat().st_ctime for commit in (output / "_job/commits").glob("*.json")),
+            rows=manifest["succeeded"],
+            completion_tokens=manifest["usage"]["completion_tokens"],
+            engine=manifest["engine"]["config"],
+        )
+
+
+def first_admission(output: Path) -> float:
+    """Return the Unix time of the first admission of any engine, from the job's logs. Raises ArmFailed."""
+    found = [
+        int(match[1]) / 1e9
+        for log in sorted((output / "_job/logs").glob("*.log"))
+        for match in ADMITTED.finditer(log.read_text(encoding="utf-8", errors="replace"))
+    ]
+    if not found:
+        raise ArmFailed(f"no line 'first row admitted' with its time in {output / '_job/logs'}")
+    return min(found)

@@ -1,0 +1,50 @@
+"""vLLM's own batch command, `python -m vllm.entrypoints.launchers.run_batch`, unchanged.
+
+Steady: from the first drawing of its progress bar, which is the statement before all requests are submitted, to the
+last, which closes the bar after the last answer; both are stamped as they arrive. Parsing all lines before the one and
+writing all answers after the other are left out.
+"""
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from benchmarks.arms.base import Answered, ArmFailed, Tuning, all_cores
+from benchmarks.workloads import SERVED_MODEL, Workload
+
+BAR = re.compile(r"^([\d.]+) Running batch: +\d+% Completed \| (\d+)/(\d+) ", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class RunBatch:
+    """`run_batch`, at its defaults or tuned."""
+
+    model: str
+    tuning: Tuning | None = None
+
+    @property
+    def name(self) -> str:
+        return "run_batch, tuned" if self.tuning else "run_batch"
+
+    def command(self, workload: Workload, folder: Path) -> list[str]:
+        return [
+            *(sys.executable, "-P", "-m", "vllm.entrypoints.launchers.run_batch"),
+            *("--input-file", str(workload.requests), "--output-file", str(folder / "answers.jsonl")),
+            *("--model", self.model, "--served-model-name", SERVED_MODEL),
+            *(self.tuning.flags() if self.tuning else []),
+        ]
+
+    def environment(self) -> dict[str, str]:
+        return all_cores() | (dict(self.tuning.environment) if self.tuning else {})
+
+    def answered(self, folder: Path) -> Answered:
+        bar = BAR.findall((folder / "log.txt").read_text(encoding="utf-8"))
+        if not bar or bar[-1][1] != bar[-1][2]:
+            raise ArmFailed(f"{self.name} did not come to its end; see {folder / 'log.txt'}")
+        responses = [orjson.loads(line)["response"] for line in (folder / "answers.jsonl").read_bytes().splitlines()]
+        bodies = [response["body"] for response in responses if response["status_code"] == 200]
+        completion_tokens = sum(body["usage"]["completion_tokens"] for body in bodies)
+        return Answered(float(bar[0][0]), float(bar[-1][0]), len(bodies), completion_tokens)

@@ -1,0 +1,120 @@
+"""End to end: the same chats through our command, through `LLM.chat` and through `run_batch`, in turns.
+
+The arms take turns, so that a slow quarter of an hour hits all of them; the order is rotated from round to round.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.arms.bare import Bare
+from benchmarks.arms.base import Arm, ArmFailed, Tuning, our_tuning
+from benchmarks.arms.ours import Ours
+from benchmarks.arms.run_batch import RunBatch
+from benchmarks.estimates import speed_ratio, spread
+from benchmarks.machine import Setting
+from benchmarks.measuring import BUILD, Figures, measure
+from benchmarks.records import Recorder
+from benchmarks.tables import table
+from benchmarks.workloads import write_chat
+from pipelines.models.random_weights import NAMED_SHAPES, build
+
+MAX_TRIES = 3
+MODEL_SIZE = "3M"
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is run, and the scheduler sizes that the tuned arms get: ours, on this machine."""
+
+    rows: int
+    repeats: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+
+
+def run(sizes: Sizes, setting: Setting) -> str:
+    """Measure every arm `repeats` times; return the table. Each run is recorded as it ends."""
+    workload = write_chat(BUILD / "workloads", sizes.rows)
+    tuning = our_tuning(max_num_seqs=sizes.max_num_seqs, max_num_batched_tokens=sizes.max_num_batched_tokens)
+    arms = _arms(tuning)
+    recorder = Recorder("throughput", setting)
+    runs: dict[str, list[Figures]] = {arm.name: [] for arm in arms}
+    for turn in range(sizes.repeats):
+        for arm in rotated(arms, turn):
+            for attempt in range(1, MAX_TRIES + 1):
+                figures = measure(arm, workload)
+                if isinstance(arm, Ours):
+                    _require_equal_sizes(figures.engine, tuning)
+                recorder.add(figures, workload, arm=arm.name, turn=turn, attempt=attempt)
+                print(_line(arm.name, turn, figures), flush=True)
+                runs[arm.name].append(figures)
+                if not figures.is_disturbed:
+                    break
+    return summary(runs)
+
+
+def rotated(arms: Sequence[Arm], turn: int) -> list[Arm]:
+    """Return the arms in the order of this turn: each comes first once in as many turns as there are arms."""
+    first = turn % len(arms)
+    return [*arms[first:], *arms[:first]]
+
+
+def summary(runs: Mapping[str, Sequence[Figures]]) -> str:
+    """Return two tables: seconds of each arm, and how many times as fast as each peer the first arm is.
+
+    Disturbed runs are left out where an arm has others; where it has none, its runs are marked with `*`.
+    """
+    kept = {name: [run for run in of_arm if not run.is_disturbed] or of_arm for name, of_arm in runs.items()}
+    seconds: list[tuple[str, ...]] = [
+        ("arm", "runs", "start-up s", "steady s", "rows/s", "whole s", "CPU s", "steal %", "others %")
+    ]
+    seconds += [_row(name, of_arm) for name, of_arm in kept.items()]
+    ours, *peers = kept
+    ratios: list[tuple[str, ...]] = [(f"speed of {ours} to", "start-up", "steady", "whole")]
+    for peer in peers:
+        pairs = [
+            ([getattr(run, field) for run in kept[ours]], [getattr(run, field) for run in kept[peer]])
+            for field in ("startup_s", "steady_s", "wall_s")
+        ]
+        ratios.append((peer, *(str(speed_ratio(mine, theirs)) for mine, theirs in pairs)))
+    return f"{table(seconds)}\n\n{table(ratios)}"
+
+
+def _arms(tuning: Tuning) -> list[Arm]:
+    folder = BUILD / f"model-{MODEL_SIZE}"
+    build(folder, NAMED_SHAPES[MODEL_SIZE])
+    model = str(folder)
+    return [Ours(model), Bare(model), Bare(model, tuning), RunBatch(model), RunBatch(model, tuning)]
+
+
+def _require_equal_sizes(engine: Mapping[str, object], tuning: Tuning) -> None:
+    """Ours runs at its defaults; the tuned arms must have got the same. Raises ArmFailed."""
+    for name, given in tuning.engine_args.items():
+        if engine.get(name, given) != given:
+            raise ArmFailed(
+                f"ours ran with {name}={engine[name]}, the tuned arms with {given}: "
+                f"give --{name.replace('_', '-')} {engine[name]}"
+            )
+
+
+def _row(name: str, runs: Sequence[Figures]) -> tuple[str, ...]:
+    steady = spread([run.steady_s for run in runs])
+    return (
+        name + "*" * any(run.is_disturbed for run in runs),
+        str(len(runs)),
+        str(spread([run.startup_s for run in runs])),
+        str(steady),
+        f"{runs[0].rows / steady.middle:.1f}",
+        str(spread([run.wall_s for run in runs])),
+        str(spread([run.cost.cpu_s for run in runs])),
+        f"{max(run.cost.steal_share for run in runs):.1%}".rstrip("%"),
+        f"{max(run.cost.others_share for run in runs):.1%}".rstrip("%"),
+    )
+
+
+def _line(name: str, turn: int, run: Figures) -> str:
+    mark = " (disturbed)" if run.is_disturbed else ""
+    return (
+        f"turn {turn + 1}  {name:18} start-up {run.startup_s:6.1f} s  steady {run.steady_s:6.1f} s  "
+        f"whole {run.wall_s:6.1f} s  steal {run.cost.steal_share:.1%}{mark}"
+    )

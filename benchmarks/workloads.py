@@ -1,0 +1,90 @@
+"""Seeded request files in the OpenAI batch form; the same name, size and seed give the same bytes.
+
+Every row fixes how many tokens it answers, so that the work is the same for whoever does it. Knows nothing of arms.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import orjson
+
+SERVED_MODEL = "bench"
+SEED = 20_240_601
+
+CHAT_WORDS = (22, 28)
+"""Words of a chat row's prompt: about 110 tokens of the shipped tokenizer."""
+CHAT_OUTPUT_TOKENS = (4, 32)
+
+SYLLABLES = (
+    "ba",
+    "den",
+    "fil",
+    "gor",
+    "hum",
+    "jat",
+    "kel",
+    "lim",
+    "mor",
+    "nas",
+    "pel",
+    "rin",
+    "sov",
+    "tur",
+    "wex",
+    "zan",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A request file, and what answering it means."""
+
+    name: str
+    requests: Path
+    rows: int
+    completion_tokens: int
+    digest: str
+
+
+def write_chat(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
+    """Short chats without a common prefix: about 110 tokens in, 4 to 32 out, greedy, no early end."""
+    random = Random(seed)
+    budgets = [random.randint(*CHAT_OUTPUT_TOKENS) for _ in range(rows)]
+    lines = (_chat_line(f"chat-{row:06d}", _prompt(random), budget) for row, budget in enumerate(budgets))
+    return _write(folder / f"chat-{rows}.jsonl", lines, rows=rows, completion_tokens=sum(budgets))
+
+
+def write_tiny(folder: Path, rows: int) -> Workload:
+    """Rows of a few words, for all that is not the model. The echo engine repeats the two words of each."""
+    lines = (_chat_line(f"tiny-{row:08d}", f"row {row}", 4) for row in range(rows))
+    return _write(folder / f"tiny-{rows}.jsonl", lines, rows=rows, completion_tokens=2 * rows)
+
+
+def _prompt(random: Random) -> str:
+    words = random.randint(*CHAT_WORDS)
+    return " ".join("".join(random.choices(SYLLABLES, k=random.randint(1, 2))) for _ in range(words))
+
+
+def _chat_line(custom_id: str, prompt: str, max_tokens: int) -> bytes:
+    body = {
+        "model": SERVED_MODEL,
+        "messages": [{"role": "user", "content": prompt}],
+        "max_tokens": max_tokens,
+        "temperature": 0,
+        "ignore_eos": True,
+    }
+    line = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _write(path: Path, lines: Iterator[bytes], *, rows: int, completion_tokens: int) -> Workload:
+    digest = hashlib.sha256()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        for line in lines:
+            digest.update(line)
+            file.write(line)
+    return Workload(path.stem, path, rows, completion_tokens, f"sha256:{digest.hexdigest()[:16]}")

@@ -1,0 +1,92 @@
+"""How the arms' commands are made, and how their end is read."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from benchmarks.arms.base import ArmFailed, Tuning, base_environment
+from benchmarks.arms.ours import Ours, first_admission
+from benchmarks.arms.run_batch import RunBatch
+from benchmarks.measuring import Figures
+from benchmarks.processes import Cost
+from benchmarks.throughput import rotated, summary
+from benchmarks.workloads import write_chat
+
+RUN_BATCH_LOG = """\
+100.0000 INFO [hf.py:648] Detected the chat template content format to be 'string'.
+101.2500 Running batch:   0% Completed | 0/2 [00:00<?, ?req/s]
+103.0000 Running batch: 100% Completed | 2/2 [00:02<00:00, 1.00req/s]
+103.5000 Running batch: 100% Completed | 2/2 [00:02<00:00, 1.00req/s]
+104.0000 INFO [core_client.py:770] [shutdown] MPClient: start timeout=0s
+"""
+
+
+def figures(steady_s: float, *, steal_share: float = 0.0) -> Figures:
+    cost = Cost(0, 0.0, steady_s + 30, 2 * steady_s, steal_share, 0.0, 0, {})
+    return Figures(steady_s + 30, 25.0, steady_s, 2000, 36_000, cost, {})
+
+
+def test_tuned_arguments_become_flags() -> None:
+    assert Tuning({"max_num_seqs": 256, "enforce_eager": True}, {}).flags() == [
+        "--max-num-seqs", "256", "--enforce-eager",
+    ]  # fmt: skip
+
+
+def test_a_tuned_arm_gets_the_arguments_and_a_default_one_none(tmp_path: Path) -> None:
+    workload = write_chat(tmp_path, 2)
+    tuned = RunBatch("model", Tuning({"block_size": 32}, {"OMP_WAIT_POLICY": "passive"}))
+    assert tuned.command(workload, tmp_path)[-2:] == ["--block-size", "32"]
+    assert tuned.environment()["OMP_WAIT_POLICY"] == "passive"
+    assert "--block-size" not in RunBatch("model").command(workload, tmp_path)
+    assert "OMP_WAIT_POLICY" not in RunBatch("model").environment()
+
+
+def test_what_the_user_set_for_vllm_reaches_no_arm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert base_environment()["VLLM_CPU_KVCACHE_SPACE"] != "1"
+    assert "OMP_NUM_THREADS" not in base_environment()
+
+
+def test_run_batch_is_timed_from_its_bar_to_its_writing(tmp_path: Path) -> None:
+    body = {"status_code": 200, "body": {"usage": {"completion_tokens": 7}}}
+    (tmp_path / "answers.jsonl").write_bytes(orjson.dumps({"response": body}) + b"\n")
+    (tmp_path / "log.txt").write_text(RUN_BATCH_LOG)
+    answered = RunBatch("model").answered(tmp_path)
+    assert (answered.admitted_at, answered.ended_at) == (101.25, 103.5)
+    assert (answered.rows, answered.completion_tokens) == (1, 7)
+
+
+def test_our_start_is_the_first_admission_of_any_engine(tmp_path: Path) -> None:
+    logs = tmp_path / "_job/logs"
+    logs.mkdir(parents=True)
+    (logs / "attempt-00000001.log").write_text(
+        "(pid=1) INFO first row admitted job_id=1 timestamp_ns=2000000000\n"
+        "(pid=2) INFO first row admitted job_id=1 timestamp_ns=1500000000\n"
+    )
+    assert first_admission(tmp_path) == 1.5
+
+
+def test_a_run_without_an_end_names_its_log(tmp_path: Path) -> None:
+    with pytest.raises(ArmFailed, match=r"log\.txt"):
+        Ours("model").answered(tmp_path)
+    (tmp_path / "log.txt").write_text("")
+    with pytest.raises(ArmFailed, match=r"log\.txt"):
+        RunBatch("model").answered(tmp_path)
+
+
+def test_each_arm_comes_first_in_turn() -> None:
+    arms = [Ours(str(n)) for n in range(3)]
+    orders = [[arm.model for arm in rotated(arms, turn) if isinstance(arm, Ours)] for turn in range(4)]
+    assert [order[0] for order in orders] == ["0", "1", "2", "0"]
+    assert all(sorted(order) == ["0", "1", "2"] for order in orders)
+
+
+def test_disturbed_runs_are_left_out_where_there_are_others_and_marked_where_there_are_none() -> None:
+    clean, slow = figures(20.0), figures(80.0, steal_share=0.2)
+    text = summary({"ours": [clean, slow], "bare": [slow]})
+    ours, bare = (next(line for line in text.splitlines() if line.startswith(f"| {name}")) for name in ("ours", "bare"))
+    assert "20.0 (20.0-20.0)" in ours
+    assert bare.startswith("| bare*")
+    assert "4.000" in text
