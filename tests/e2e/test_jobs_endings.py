@@ -1,0 +1,93 @@
+"""Jobs that end before all their rows ran: what is done is kept, the rest is counted, and the command says which."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+from terminal import Output, Terminal, wait_until
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
+
+ROWS = 2500
+RUN = ("run", "in.jsonl", "--model", "m", "--engine", "echo", "--output", "out")
+
+
+def write_rows(terminal: Terminal, *first: str) -> None:
+    rows = [json.dumps({"custom_id": f"row-{n:05d}", "prompt": f"number {n}"}) for n in range(ROWS)]
+    (terminal.folder / "in.jsonl").write_text("\n".join([*first, *rows]) + "\n")
+
+
+def check_rest(output: Output, *, state: str, code: str) -> Counter[str]:
+    """Every row is answered, or failed with the code of the state; return the failures by code."""
+    manifest = output.manifest()
+    results, errors = output.rows("results"), output.rows("errors")
+    codes = Counter(row["error"]["code"] for row in errors)
+    assert manifest["state"] == state
+    assert manifest["failed_by_code"] == dict(codes)
+    assert manifest["lines"] == manifest["succeeded"] + manifest["failed"] == len(results) + len(errors)
+    assert manifest["succeeded"] == len(results)
+    assert codes[code] > 0
+    for row in results:
+        assert row["response"]["body"]["choices"][0]["text"] == f"number {int(row['custom_id'][4:])}"
+    rest = [row["custom_id"] for row in errors if row["error"]["code"] == code]
+    assert sorted([row["custom_id"] for row in results] + rest) == [f"row-{n:05d}" for n in range(ROWS)]
+    return codes
+
+
+def test_a_running_job_is_held_and_can_be_cancelled(terminal: Terminal) -> None:
+    write_rows(terminal)
+    command = (*RUN, "--engine-arg", "delay_s=2")
+    output = Output(terminal.folder / "out")
+    running = terminal.start(*command)
+    wait_until(output.commits, "a shard is committed")
+    done = output.commits()
+
+    held = terminal.run(*command)
+    cancelled = terminal.run("cancel", "out")
+    said, told = running.communicate(timeout=120)
+
+    assert held.returncode == 5
+    holder: dict[str, Any] = json.loads((terminal.folder / "out/_job/epochs/00000001.json").read_bytes())["holder"]
+    assert f"on {holder['host']} (process {holder['pid']})" in held.stderr
+    assert len(output.attempts()) == 1
+    assert cancelled.returncode == 0, cancelled.stderr
+    assert running.returncode == 3, told
+    codes = check_rest(output, state="CANCELLED", code="cancelled")
+    assert set(codes) == {"cancelled"}
+    assert output.commits().items() >= done.items()
+    assert "cancelled" in said
+    assert f"{ROWS - codes['cancelled']:,} succeeded, {codes['cancelled']:,} failed" in said
+
+    again = terminal.run(*command)
+
+    assert (again.returncode, again.stdout) == (3, said)
+
+
+def test_a_deadline_expires_what_is_left(terminal: Terminal) -> None:
+    write_rows(terminal)
+
+    ended = terminal.run(*RUN, "--engine-arg", "delay_s=3", "--deadline", "9s")
+
+    assert ended.returncode == 4, ended.stderr
+    check_rest(Output(terminal.folder / "out"), state="EXPIRED", code="expired")
+    assert "The deadline of 9 s has passed." in ended.stdout
+
+
+def test_an_error_budget_that_is_spent_fails_the_job_and_keeps_what_is_done(terminal: Terminal) -> None:
+    write_rows(terminal, *["not json"] * 11)
+
+    ended = terminal.run(*RUN, "--engine-arg", "delay_s=2", "--max-failed-rows", "10")
+
+    assert ended.returncode == 1, ended.stderr
+    codes = check_rest(Output(terminal.folder / "out"), state="FAILED", code="cancelled")
+    assert codes["malformed_json"] == 11
+    assert "11 rows failed; --max-failed-rows 10 allows 10." in ended.stdout
+
+
+def test_an_error_budget_that_is_kept_fails_nothing(terminal: Terminal) -> None:
+    (terminal.folder / "in.jsonl").write_text('not json\n{"prompt": "a"}\n')
+
+    ended = terminal.run(*RUN, "--max-failed-rows", "50%")
+
+    assert ended.returncode == 0, ended.stderr
