@@ -47,7 +47,7 @@ def connect(address: str | None, replicas: str | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     if address is not None:
-        ray.init(address=address, log_to_driver=True)
+        ray.init(address=address, log_to_driver=True, logging_config=_in_plain_text())
         return
     # Ray gives its workers the lowest priority, which costs where anything else runs on the machine.
     os.environ.setdefault("RAY_worker_niceness", "0")
@@ -58,6 +58,7 @@ def connect(address: str | None, replicas: str | None) -> None:
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         log_to_driver=True,
+        logging_config=_in_plain_text(),
     )
 
 
@@ -93,6 +94,11 @@ def require(replicas: Replicas, *, is_local: bool) -> None:
             raise ResourcesUnavailable(f"{text}; ask for fewer with --replicas or a smaller tensor_parallel_size")
         logger.warning("waiting: %s", text)
         time.sleep(POLL_S)
+
+
+def _in_plain_text() -> ray.LoggingConfig:
+    """Engine actors log nothing below a warning unless told so."""
+    return ray.LoggingConfig(encoding="TEXT", log_level="INFO")
 
 
 def _amounts(resources: Mapping[str, float]) -> str:

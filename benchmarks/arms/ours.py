@@ -36,8 +36,7 @@ class Ours:
         ]
 
     def environment(self) -> dict[str, str]:
-        # The actors' log records then carry their time; it takes nothing from the run. The binding is our default.
-        return {"RAY_LOGGING_CONFIG_ENCODING": "TEXT"}
+        return {}  # the binding of the other arms is our default
 
     def answered(self, folder: Path) -> Answered:
         output = folder / "output"
