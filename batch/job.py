@@ -47,6 +47,8 @@ class SpecOptions(TypedDict, total=False):
     on_invalid: Literal["quarantine", "fail"]
     max_failed_rows: str | None
     deadline_s: float | None
+    row_timeout_s: float | None
+    journal_every_s: float
     output_format: Literal["jsonl", "parquet"]
 
 

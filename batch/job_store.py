@@ -16,7 +16,18 @@ from batch.layout import PartKind
 from batch.manifest import Manifest, decode_manifest, encode_manifest
 from batch.parts import PartFormat, decode_part, encode_part
 from batch.plan import Plan, decode_plan, encode_plan
-from batch.records import AttemptEnd, Commit, EngineReport, Epoch, Heartbeat, Part, Stop, decode_record, encode_record
+from batch.records import (
+    AttemptEnd,
+    Commit,
+    Crash,
+    EngineReport,
+    Epoch,
+    Heartbeat,
+    Part,
+    Stop,
+    decode_record,
+    encode_record,
+)
 from batch.spec import JobSpec, decode_spec, encode_spec
 from batch.state import JobFacts, JobRecord, PlanTotals, fold
 from connectors.errors import NotFound
@@ -121,6 +132,27 @@ class JobStore:
         found = ((key, self._get(key)) for key in keys)
         return [decode_record(EngineReport, content, key=key) for key, content in found if content is not None]
 
+    def keep_answers(self, epoch: int, engine: str, number: int, segment: bytes) -> None:
+        """Add a segment to an engine's journal."""
+        self._store.create(layout.segment(epoch, engine, number), segment)
+
+    def journal(self) -> Iterator[bytes]:
+        """The segments of all engines, oldest attempt first."""
+        for found in list(self._store.list(layout.JOURNAL_PREFIX)):
+            segment = self._get(found.key)
+            if segment is not None:
+                yield segment
+
+    def record_crash(self, crash: Crash) -> None:
+        """Remember which rows an engine died of, or beside."""
+        self._store.create(layout.crash(crash.epoch, crash.engine), encode_record(crash))
+
+    def crashes(self) -> list[Crash]:
+        """Every crash of an engine of this job."""
+        keys = [found.key for found in self._store.list(layout.CRASH_PREFIX)]
+        found = (self._record(Crash, key) for key in keys)
+        return [crash for crash in found if crash is not None]
+
     def end_attempt(self, end: AttemptEnd) -> AttemptEnd:
         """The attempt's end that stands."""
         key = layout.attempt_end(end.epoch)
@@ -211,14 +243,17 @@ class JobStore:
         return self._once(layout.MANIFEST, lambda content: decode_manifest(content, key=layout.MANIFEST))
 
     def collect_garbage(self, manifest: Manifest) -> int:
-        """Delete the parts that the stored manifest does not name; how many. ValueError for any other manifest."""
+        """Delete the journal, and the parts that the stored manifest does not name; how many.
+
+        ValueError for any other manifest.
+        """
         if self.manifest() != manifest:
             # Before the manifest stands, a late writer may still commit a part deleted here.
             raise ValueError(f"{self.uri}: garbage is collected only after this very manifest was stored")
         named = {part.key for part in (*manifest.results, *manifest.errors)}
         strays = [
             found.key
-            for prefix in (layout.RESULTS_PREFIX, layout.ERRORS_PREFIX)
+            for prefix in (layout.RESULTS_PREFIX, layout.ERRORS_PREFIX, layout.JOURNAL_PREFIX)
             for found in self._store.list(prefix)
             if found.key not in named
         ]

@@ -15,6 +15,8 @@ MANIFEST = "manifest.json"
 JOB_PREFIX = "_job/"
 PROBE_PREFIX = "_job/probes/"
 EPOCH_PREFIX = "_job/epochs/"
+JOURNAL_PREFIX = "_job/journal/"
+CRASH_PREFIX = "_job/crashes/"
 COMMIT_PREFIX = "_job/commits/"
 RESULTS_PREFIX = "results/"
 ERRORS_PREFIX = "errors/"
@@ -46,6 +48,16 @@ def engine_reports(epoch_number: int) -> str:
 def engine_report(epoch_number: int, name: str) -> str:
     """One engine's word on itself; overwritten by that engine only."""
     return f"{engine_reports(epoch_number)}{name}{_JSON}"
+
+
+def segment(epoch_number: int, engine: str, number: int) -> str:
+    """A segment of an engine's journal."""
+    return f"{JOURNAL_PREFIX}{epoch_number:08d}/{engine}-{number:06d}.jsonl.zst"
+
+
+def crash(epoch_number: int, engine: str) -> str:
+    """The rows that were in flight when an engine died."""
+    return f"{CRASH_PREFIX}{epoch_number:08d}-{engine}{_JSON}"
 
 
 def commit(shard: int) -> str:

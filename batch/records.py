@@ -152,6 +152,15 @@ class EngineReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Crash:
+    """The rows, each as (shard, line number), that were in flight when an engine died."""
+
+    epoch: int
+    engine: str
+    rows: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """The request to end a job early; the first one stands."""
 

@@ -19,7 +19,7 @@ from batch.parameters import InferenceParameters
 FORMAT = 1
 EngineValue = str | int | float | bool
 
-_NOT_IDENTITY = frozenset({"job_id", "created_at", "display_name", "created_by"})
+_NOT_IDENTITY = frozenset({"job_id", "created_at", "display_name", "created_by", "journal_every_s"})
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FAILED_ROWS = re.compile(r"\d+|\d+(\.\d+)?%")
 _CHOICES = {
@@ -54,6 +54,8 @@ class JobSpec:
     on_invalid: Literal["quarantine", "fail"] = "quarantine"
     max_failed_rows: str | None = None  # "10" or "5%"
     deadline_s: float | None = None  # after created_at
+    row_timeout_s: float | None = None  # of one row in the engine, waiting included
+    journal_every_s: float = 30.0  # how much work a crash may cost, besides the rows in flight
     max_line_bytes: int = 10 * 2**20
     output_format: Literal["jsonl", "parquet"] = "jsonl"
     shard_rows: int = 512
@@ -82,10 +84,12 @@ class JobSpec:
             raise UsageError(
                 f"max_failed_rows={self.max_failed_rows!r}: expected a number of rows or a share, as 10 or 5%"
             )
-        if self.deadline_s is not None:
-            if not 0 < self.deadline_s < math.inf:
-                raise UsageError(f"deadline_s={self.deadline_s}: expected more than 0, and an end")
-            object.__setattr__(self, "deadline_s", float(self.deadline_s))  # 60 and 60.0 have to make one digest
+        for name in ("deadline_s", "row_timeout_s", "journal_every_s"):
+            seconds = getattr(self, name)
+            if seconds is not None:
+                if not 0 < seconds < math.inf:
+                    raise UsageError(f"{name}={seconds}: expected more than 0, and an end")
+                object.__setattr__(self, name, float(seconds))  # 60 and 60.0 have to make one digest
         for name in ("max_line_bytes", "shard_rows"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name}={getattr(self, name)}: expected at least 1")

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 from threading import Thread
-from typing import Any
+from typing import Any, NoReturn
 from uuid import uuid4
 
 import orjson
@@ -19,6 +19,7 @@ from pipelines import sizing
 from pipelines.engines.base import Engine, EngineDead
 from pipelines.engines.registry import start_engine
 from pipelines.guardian import Guardian
+from pipelines.journal import read_past
 from pipelines.models.fetch import local_model
 from pipelines.replica import Replica
 
@@ -49,9 +50,7 @@ class EngineActor:
         try:
             commit = await asyncio.wrap_future(running)
         except* EngineDead:
-            # Ray Data restarts an actor that died and runs its shards again; an actor that raises ends the whole job.
-            logger.exception("the engine died; this actor leaves so that a fresh one takes its shards")
-            os._exit(ENGINE_DEAD_EXIT)
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._leave(), self._loop))
         name, version, config = self._replica.engine_identity()
         return {
             "shard": [shard],
@@ -65,7 +64,8 @@ class EngineActor:
         }
 
     async def _open(self) -> Replica:
-        replica = Replica(self._job, self._start_engine(), epoch=self._epoch, name=uuid4().hex[:8])
+        past = await asyncio.to_thread(read_past, self._job)
+        replica = Replica(self._job, self._start_engine(), epoch=self._epoch, name=uuid4().hex[:8], past=past)
         self._watching = asyncio.ensure_future(self._watch(replica))
         return replica
 
@@ -75,13 +75,26 @@ class EngineActor:
         sizing.prepare(self._machine, self._world_size, model=model)
         return await start_engine(spec, model)
 
+    async def _leave(self) -> NoReturn:
+        """End this process, for Ray Data to start a fresh one that runs its shards again.
+
+        An actor that raises instead would end the whole job.
+        """
+        logger.error("the engine died; a fresh actor takes its shards")
+        await self._replica.record_death()
+        os._exit(ENGINE_DEAD_EXIT)
+
     async def _watch(self, replica: Replica) -> None:
-        """Guard the engine's processes; report what it does; obey a stop; leave when a newer attempt has the job."""
+        """Guard the engine's processes; report; keep answers; obey a stop; leave when a newer attempt has the job."""
+        kept_at = self._loop.time()
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
             self._guardian.look()
             try:
                 await asyncio.to_thread(self._job.report_engine, replica.report())
+                if self._loop.time() - kept_at >= self._job.spec().journal_every_s:
+                    kept_at = self._loop.time()
+                    await replica.keep_answers()
                 stop = await asyncio.to_thread(self._job.stop)
                 successor = await asyncio.to_thread(self._job.epoch, self._epoch + 1)
             except StoreError as error:

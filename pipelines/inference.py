@@ -16,7 +16,7 @@ from pipelines.cluster import Replicas
 from pipelines.failures import job_failures
 from pipelines.source import PlannedShards
 
-MAX_ENGINE_RESTARTS = 3
+MAX_ENGINE_RESTARTS = 20
 TARGET_OPEN_ROWS = 2048
 """Rows that the open shards of one engine should hold together: more than any admission window of a machine."""
 

@@ -6,10 +6,7 @@ never drains at a shard's end. Results go from here straight to the store. Knows
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
-from functools import partial
 from http import HTTPStatus
 from itertools import count
 
@@ -18,45 +15,32 @@ import orjson
 from batch.errors import InputChanged
 from batch.job_store import JobStore
 from batch.plan import Shard
-from batch.records import Commit, EngineReport, Stop, StopState, Tally
+from batch.records import Commit, Crash, EngineReport, Stop
 from batch.request import Decoder, Request
-from batch.result import Code, Place, Result, RowFailure, Success, Usage, encode_result, row_id
+from batch.result import Code, Result, RowFailure, Usage
 from batch.state import RUNNING_PHASE
 from connectors.errors import Changed
 from connectors.inputs import InputFile, PieceReader
-from connectors.lines import Line
-from pipelines.engines.base import Answer, Engine
+from pipelines.admission import KILLS_TO_CONVICT, Admission
+from pipelines.engines.base import Answer, Engine, EngineDead
+from pipelines.journal import NO_PAST, Past, RowPlace, encode_segment
+from pipelines.open_shard import OpenShard, commit_shard
 
 logger = logging.getLogger(__name__)
 
 STARTING_PHASE = "starting engine"
 TRANSIENT_RETRY_DELAYS_S = (0.5, 2.0)
 
-_STOPPED = {
-    StopState.CANCELLED: (Code.CANCELLED, "the job was cancelled before this row was answered"),
-    StopState.EXPIRED: (Code.EXPIRED, "the job reached its deadline before this row was answered"),
-    StopState.FAILED: (Code.CANCELLED, "the job ended before this row was answered: too many rows had failed"),
-}
-
-
-@dataclass(slots=True)
-class OpenShard:
-    """A shard whose rows are being answered: one place per non-blank line, in input order."""
-
-    shard: Shard
-    file: str
-    rows: list[Line]
-    results: list[Result | None] = field(default_factory=list)
-
-    def place(self, row: int) -> Place:
-        line = self.rows[row]
-        return Place(self.file, line.number, line.offset)
-
 
 class Replica:
-    """Runs shards concurrently on one engine. All methods belong to one event loop."""
+    """Runs shards concurrently on one engine. All methods belong to one event loop.
 
-    def __init__(self, job: JobStore, starting: Awaitable[Engine], *, epoch: int, name: str) -> None:
+    `past`: what earlier engines of the job left behind.
+    """
+
+    def __init__(
+        self, job: JobStore, starting: Awaitable[Engine], *, epoch: int, name: str, past: Past = NO_PAST
+    ) -> None:
         plan = job.plan()
         if plan is None:
             raise ValueError(f"{job.uri}: the job has no plan yet")
@@ -65,19 +49,22 @@ class Replica:
         self._plan = plan
         self._epoch = epoch
         self._name = name
+        self._past = past
         self._decoder = Decoder(self._spec)
         self._reader = PieceReader(max_line_bytes=self._spec.max_line_bytes)
         self._engine = asyncio.ensure_future(starting)
-        self._window = asyncio.Semaphore(0)
+        self._admission = Admission()
         self._engine.add_done_callback(self._open_window)
         self._reading = asyncio.Lock()
         self._turn = asyncio.Lock()
         self._has_admitted = False
         self._stop: Stop | None = None
         self._stopping = asyncio.Event()
-        self._in_flight: set[asyncio.Task[None]] = set()
-        self._tallies: dict[int, Tally] = {}
+        self._in_flight: dict[asyncio.Task[None], RowPlace] = {}
+        self._open: dict[int, OpenShard] = {}
         self._tries = count()  # a shard tried twice must not meet its own part
+        self._died_with: tuple[RowPlace, ...] = ()  # the rows in flight when the engine died
+        self._segments = count()
 
     async def run(self, index: int) -> Commit:
         """Answer every row of a shard and commit it; a shard that has a commit is left as it is.
@@ -87,12 +74,14 @@ class Replica:
         standing = await asyncio.to_thread(self._job.commit_of, index)
         if standing is not None:
             return standing
-        shard = self._plan.shards[index]
-        opened = await self._read(shard)
+        opened = await self._read(self._plan.shards[index])
         await self._ready()
         await self._answer_rows(opened)
-        commit = await asyncio.to_thread(self._commit, opened)
-        self._tallies.pop(index, None)
+        attempt = f"e{self._epoch:04d}-{self._name}-{next(self._tries)}"
+        commit = await asyncio.to_thread(
+            commit_shard, self._job, self._spec, opened, epoch=self._epoch, attempt=attempt
+        )
+        del self._open[index]
         return commit
 
     def stop(self, stop: Stop) -> None:
@@ -108,7 +97,20 @@ class Replica:
         """What the engine is doing, and the rows answered so far in shards that have no commit yet."""
         is_ready = self._engine.done() and self._engine.exception() is None
         phase = RUNNING_PHASE if is_ready else STARTING_PHASE
-        return EngineReport(self._epoch, self._name, phase, {str(i): tally for i, tally in self._tallies.items()})
+        return EngineReport(self._epoch, self._name, phase, {str(i): opened.tally for i, opened in self._open.items()})
+
+    async def keep_answers(self) -> None:
+        """Put the answers of open shards that the journal lacks into it."""
+        kept = [answer for opened in self._open.values() for answer in opened.take_unkept()]
+        if kept:
+            segment = await asyncio.to_thread(encode_segment, kept)
+            await asyncio.to_thread(self._job.keep_answers, self._epoch, self._name, next(self._segments), segment)
+
+    async def record_death(self) -> None:
+        """Leave to the next engine of these shards what this one had answered, and which rows it died with."""
+        await self.keep_answers()
+        if self._died_with:
+            await asyncio.to_thread(self._job.record_crash, Crash(self._epoch, self._name, self._died_with))
 
     def engine_identity(self) -> tuple[str, str, dict[str, object]]:
         """The engine's name, version and load-time configuration; empty when it never came up."""
@@ -140,54 +142,67 @@ class Replica:
 
     async def _answer_rows(self, opened: OpenShard) -> None:
         duplicates = frozenset(opened.shard.duplicates)
-        self._tallies[opened.shard.index] = Tally()
+        self._open[opened.shard.index] = opened
         async with asyncio.TaskGroup() as answering, self._turn:
             for row, line in enumerate(opened.rows):
                 request = self._decoder.decode(opened.file, line, duplicate=line.number in duplicates)
                 if isinstance(request, RowFailure):
-                    self._settle(opened, row, request)
+                    opened.settle(row, request)
                     continue
-                await self._admission()
-                answering.create_task(self._answer_row(opened, row, request))
+                known = self._without_engine(opened, row, request)
+                if known is not None:
+                    opened.settle(row, known)
+                    continue
+                place = (opened.shard.index, line.number)
+                await self._admission.enter(self._past.deaths.get(place, 0))
+                self._note_first()
+                answering.create_task(self._answer_row(opened, row, request, place))
 
-    async def _admission(self) -> None:
-        if self._stop is None:
-            await self._window.acquire()
+    def _without_engine(self, opened: OpenShard, row: int, request: Request) -> Result | None:
+        """The result of a row that no engine need be asked for; None for any other."""
+        if self._stop is not None:
+            return opened.stopped(row, request, self._stop)
+        line = opened.rows[row]
+        answer = self._past.answer(opened.shard.index, line)
+        deaths = self._past.deaths.get((opened.shard.index, line.number), 0)
+        if answer is None and deaths >= KILLS_TO_CONVICT:
+            answer = _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, Code.ENGINE_CRASH, f"{deaths} engines died of this row")
+        return None if answer is None else opened.result_of(row, request, answer)
+
+    def _note_first(self) -> None:
         if not self._has_admitted:
             self._has_admitted = True
             logger.info("first row admitted")
 
-    async def _answer_row(self, opened: OpenShard, row: int, request: Request) -> None:
+    async def _answer_row(self, opened: OpenShard, row: int, request: Request, place: RowPlace) -> None:
         this_task = asyncio.current_task()
         assert this_task is not None
-        self._in_flight.add(this_task)  # here, since a task that is cancelled before its first step runs nothing
+        self._in_flight[this_task] = place  # here, since a task that is cancelled before its first step runs nothing
         try:
             result = await self._result(opened, row, request)
         except asyncio.CancelledError:
             if self._stop is None:
                 raise
-            result = self._stopped(opened, row, request)
+            result = opened.stopped(row, request, self._stop)
+        except EngineDead:
+            self._died_with = self._died_with or tuple(sorted(self._in_flight.values()))
+            raise
         finally:
-            self._window.release()
-            self._in_flight.discard(this_task)
-        self._settle(opened, row, result)
+            self._admission.leave()
+            del self._in_flight[this_task]
+        opened.settle(row, result)
 
     async def _result(self, opened: OpenShard, row: int, request: Request) -> Result:
         if self._stop is not None:
-            return self._stopped(opened, row, request)
-        answer = await self._ask(request)
-        if answer.code is None:
-            return Success(request.custom_id, answer.body, answer.usage, request.metadata)
-        return RowFailure(
-            request.custom_id,
-            answer.code,
-            _error_message(answer.body),
-            opened.place(row),
-            excerpt=opened.rows[row].raw[:256],
-            status_code=answer.status_code,
-            body=answer.body,
-            metadata=request.metadata,
-        )
+            return opened.stopped(row, request, self._stop)
+        try:
+            async with asyncio.timeout(self._spec.row_timeout_s):
+                answer = await self._ask(request)
+        except TimeoutError:
+            message = f"no answer within {self._spec.row_timeout_s:g} s (--row-timeout)"
+            answer = _refusal(HTTPStatus.GATEWAY_TIMEOUT, Code.TIMEOUT, message)
+        opened.unkept[row] = answer
+        return opened.result_of(row, request, answer)
 
     async def _ask(self, request: Request) -> Answer:
         engine = self._engine.result()
@@ -198,61 +213,11 @@ class Replica:
             await asyncio.sleep(delay_s)
         return await engine.answer(request)
 
-    def _stopped(self, opened: OpenShard, row: int, request: Request) -> RowFailure:
-        assert self._stop is not None
-        code, message = _STOPPED[self._stop.state]
-        excerpt = opened.rows[row].raw[:256]
-        return RowFailure(request.custom_id, code, message, opened.place(row), excerpt, metadata=request.metadata)
-
-    def _settle(self, opened: OpenShard, row: int, result: Result) -> None:
-        opened.results[row] = result
-        tally = self._tallies[opened.shard.index]
-        if isinstance(result, Success):
-            usage = result.usage
-            self._tallies[opened.shard.index] = Tally(
-                tally.succeeded + 1,
-                tally.failed,
-                tally.prompt_tokens + usage.prompt_tokens,
-                tally.completion_tokens + usage.completion_tokens,
-            )
-        else:
-            self._tallies[opened.shard.index] = Tally(
-                tally.succeeded, tally.failed + 1, tally.prompt_tokens, tally.completion_tokens
-            )
-
-    def _commit(self, opened: OpenShard) -> Commit:
-        """Write the shard's parts whole, then the commit that makes them its output."""
-        succeeded: list[bytes] = []
-        failed: list[bytes] = []
-        codes: Counter[str] = Counter()
-        usage = Usage()
-        for line, result in zip(opened.rows, opened.results, strict=True):
-            if result is None:
-                raise RuntimeError(f"{opened.file}:{line.number}: the row has no result")
-            encoded = encode_result(result, row_id(self._spec.job_id, opened.shard.input, line.number))
-            if isinstance(result, Success):
-                succeeded.append(encoded)
-                usage += result.usage
-            else:
-                failed.append(encoded)
-                codes[result.code] += 1
-        index, attempt = opened.shard.index, f"e{self._epoch:04d}-{self._name}-{next(self._tries)}"
-        write = partial(self._job.write_part, shard=index, attempt=attempt)
-        results = write("results", lines=succeeded, part_format=self._spec.output_format) if succeeded else None
-        errors = write("errors", lines=failed) if failed else None
-        commit = Commit(index, self._epoch, attempt, results, errors, len(succeeded), dict(codes), usage)
-        return self._job.commit(commit)
-
     def _open_window(self, engine: "asyncio.Future[Engine]") -> None:
-        if engine.cancelled() or engine.exception() is not None:
-            return
-        for _ in range(engine.result().window):
-            self._window.release()
+        if not engine.cancelled() and engine.exception() is None:
+            self._admission.open(engine.result().window)
 
 
-def _error_message(body: bytes) -> str:
-    """The message of an error as OpenAI writes it; of any other, all of it."""
-    answered = orjson.loads(body)
-    error = answered.get("error") if isinstance(answered, dict) else None
-    message = error.get("message") if isinstance(error, dict) else None
-    return str(message or body.decode())
+def _refusal(status: HTTPStatus, code: Code, message: str) -> Answer:
+    error = {"message": message, "type": code, "param": None, "code": status}
+    return Answer(status, orjson.dumps({"error": error}), Usage(), code)

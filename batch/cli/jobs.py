@@ -108,6 +108,8 @@ def _spec_options(lines: LineFlags, given: dict[str, Any]) -> SpecOptions:
         "on_invalid": given["on_invalid"],
         "max_failed_rows": given["max_failed_rows"],
         "deadline_s": given["deadline"],
+        "row_timeout_s": given["row_timeout"],
+        "journal_every_s": given["journal_every"],
         "output_format": given["output_format"],
     }
 

@@ -38,6 +38,8 @@ class JobFlags:
     on_invalid: Literal["quarantine", "fail"]
     max_failed_rows: str | None
     deadline: float | None
+    row_timeout: float | None
+    journal_every: float
     output_format: Literal["jsonl", "parquet"]
 
 
@@ -99,6 +101,8 @@ def job_spec(
         on_invalid=flags.on_invalid,
         max_failed_rows=flags.max_failed_rows,
         deadline_s=flags.deadline,
+        row_timeout_s=flags.row_timeout,
+        journal_every_s=flags.journal_every,
         output_format=flags.output_format,
     )
     return replace(spec, job_id=flags.job_id or default_job_id(spec))

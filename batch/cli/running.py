@@ -24,7 +24,7 @@ def engine_options(function: Function) -> Function:
 
 
 def limit_options(function: Function) -> Function:
-    """--on-invalid, --max-failed-rows, --deadline and --output-format."""
+    """--on-invalid, --max-failed-rows, --deadline, --row-timeout, --journal-every and --output-format."""
     for option in reversed(
         (
             click.option(
@@ -41,6 +41,14 @@ def limit_options(function: Function) -> Function:
                 help="Fail the job beyond so many failed rows.",
             ),
             click.option("--deadline", type=DURATION, metavar="24h", help="Expire the job so long after its creation."),
+            click.option("--row-timeout", type=DURATION, metavar="10m", help="Fail a row not answered in that time."),
+            click.option(
+                "--journal-every",
+                type=DURATION,
+                default="30s",
+                show_default=True,
+                help="Keep answers that often: what a crash may cost, besides the rows in flight.",
+            ),
             click.option(
                 "--output-format",
                 type=click.Choice(["jsonl", "parquet"]),

@@ -1,0 +1,106 @@
+"""A shard while its rows are answered, and how it ends: two parts and a commit. Knows nothing of engines and time."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+
+import orjson
+
+from batch.job_store import JobStore
+from batch.plan import Shard
+from batch.records import Commit, Stop, StopState, Tally
+from batch.request import Request
+from batch.result import EXCERPT_BYTES, Code, Place, Result, RowFailure, Success, Usage, encode_result, row_id
+from batch.spec import JobSpec
+from connectors.lines import Line
+from pipelines.engines.base import Answer
+from pipelines.journal import KeptAnswer, row_key
+
+_STOPPED = {
+    StopState.CANCELLED: (Code.CANCELLED, "the job was cancelled before this row was answered"),
+    StopState.EXPIRED: (Code.EXPIRED, "the job reached its deadline before this row was answered"),
+    StopState.FAILED: (Code.CANCELLED, "the job ended before this row was answered: too many rows had failed"),
+}
+
+
+@dataclass(slots=True)
+class OpenShard:
+    """One place per non-blank line, in input order; `row` counts those places from 0."""
+
+    shard: Shard
+    file: str
+    rows: list[Line]
+    results: list[Result | None]
+    tally: Tally = field(default_factory=Tally)
+    unkept: dict[int, Answer] = field(default_factory=dict)
+    """The engine's answers, by row, that are not in the journal yet."""
+
+    def settle(self, row: int, result: Result) -> None:
+        """Take in the result of a row."""
+        self.results[row] = result
+        if isinstance(result, Success):
+            self.tally += Tally(1, 0, result.usage.prompt_tokens, result.usage.completion_tokens)
+        else:
+            self.tally += Tally(0, 1)
+
+    def result_of(self, row: int, request: Request, answer: Answer) -> Result:
+        """What an answer makes of a row."""
+        if answer.code is None:
+            return Success(request.custom_id, answer.body, answer.usage, request.metadata)
+        return self._failure(row, request, answer.code, _error_message(answer.body), answer)
+
+    def stopped(self, row: int, request: Request, stop: Stop) -> RowFailure:
+        """What becomes of a row that was not answered before the job was stopped."""
+        return self._failure(row, request, *_STOPPED[stop.state])
+
+    def take_unkept(self) -> list[KeptAnswer]:
+        """The answers that no earlier call gave, for the journal."""
+        kept = [KeptAnswer(row_key(self.shard.index, self.rows[row]), answer) for row, answer in self.unkept.items()]
+        self.unkept.clear()
+        return kept
+
+    def _failure(
+        self, row: int, request: Request, code: Code, message: str, answer: Answer | None = None
+    ) -> RowFailure:
+        line = self.rows[row]
+        return RowFailure(
+            request.custom_id,
+            code,
+            message,
+            Place(self.file, line.number, line.offset),
+            excerpt=line.raw[:EXCERPT_BYTES],
+            status_code=answer.status_code if answer else None,
+            body=answer.body if answer else None,
+            metadata=request.metadata,
+        )
+
+
+def commit_shard(job: JobStore, spec: JobSpec, opened: OpenShard, *, epoch: int, attempt: str) -> Commit:
+    """Write the shard's parts whole, then the commit that makes them its output; return the commit that stands."""
+    succeeded: list[bytes] = []
+    failed: list[bytes] = []
+    codes: Counter[str] = Counter()
+    usage = Usage()
+    for line, result in zip(opened.rows, opened.results, strict=True):
+        if result is None:
+            raise RuntimeError(f"{opened.file}:{line.number}: the row has no result")
+        encoded = encode_result(result, row_id(spec.job_id, opened.shard.input, line.number))
+        if isinstance(result, Success):
+            succeeded.append(encoded)
+            usage += result.usage
+        else:
+            failed.append(encoded)
+            codes[result.code] += 1
+    write = partial(job.write_part, shard=opened.shard.index, attempt=attempt)
+    results = write("results", lines=succeeded, part_format=spec.output_format) if succeeded else None
+    errors = write("errors", lines=failed) if failed else None
+    index = opened.shard.index
+    return job.commit(Commit(index, epoch, attempt, results, errors, len(succeeded), dict(codes), usage))
+
+
+def _error_message(body: bytes) -> str:
+    """The message of an error as OpenAI writes it; of any other, all of it."""
+    answered = orjson.loads(body)
+    error = answered.get("error") if isinstance(answered, dict) else None
+    message = error.get("message") if isinstance(error, dict) else None
+    return str(message or body.decode())

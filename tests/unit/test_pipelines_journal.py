@@ -1,0 +1,129 @@
+"""What survives an engine: its answers, and the memory of the rows it died with."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+import zstandard
+from engines import ScriptedEngine, answered, ids, output, planned_job, row, rows, started
+from fast_loop import run_fast
+
+from batch.job_store import JobStore
+from batch.request import Request
+from batch.result import Code, Usage
+from pipelines.engines.base import Answer, EngineDead
+from pipelines.journal import KeptAnswer, RowKey, decode_segment, encode_segment, read_past
+from pipelines.replica import Replica
+
+KEPT = [
+    KeptAnswer(RowKey(0, 1, "ab"), Answer(200, '{"text": "é\u2028"}'.encode(), Usage(1, 2, 3))),
+    KeptAnswer(RowKey(7, 2, "cd"), Answer(400, b"{}", Usage(), Code.PROMPT_TOO_LONG)),
+]
+
+
+def live_until_done(job: JobStore, engine: ScriptedEngine, *, most_starts: int) -> int:
+    """Start an engine again each time it dies, as Ray restarts an actor; return how often it was started."""
+
+    async def live(start: int) -> bool:
+        replica = Replica(job, started(engine), epoch=1, name=f"engine-{start}", past=read_past(job))
+        plan = job.plan()
+        assert plan is not None
+        shards = [asyncio.ensure_future(replica.run(shard.index)) for shard in plan.shards]
+        done, rest = await asyncio.wait(shards, return_when=asyncio.FIRST_EXCEPTION)
+        has_died = any(isinstance(shard.exception(), BaseExceptionGroup) for shard in done)
+        if has_died:
+            await replica.record_death()
+        for shard in rest:  # the process of a dead engine ends, whatever its other shards do
+            shard.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+        return not has_died
+
+    for start in range(1, most_starts + 1):
+        if run_fast(live(start)):
+            return start
+    pytest.fail(f"not done after {most_starts} engine starts")
+
+
+def poisoned(*poison: str) -> ScriptedEngine:
+    def script(request: Request, _: int) -> Answer:
+        if request.custom_id in poison:
+            raise EngineDead("poison")
+        return answered(request)
+
+    return ScriptedEngine(script, window=64, delay_s=lambda request: 0.1 + int(request.custom_id[1:]) % 7)
+
+
+def test_a_segment_comes_back() -> None:
+    assert decode_segment(encode_segment(KEPT)) == KEPT
+
+
+@pytest.mark.parametrize("end", [0, 10, -3, -1])
+def test_a_torn_segment_holds_nothing(end: int) -> None:
+    assert decode_segment(encode_segment(KEPT)[:end]) == []
+
+
+def test_a_segment_that_lost_an_answer_holds_nothing() -> None:
+    first, _, trailer = zstandard.decompress(encode_segment(KEPT)).splitlines()
+    assert decode_segment(zstandard.compress(b"\n".join([first, trailer, b""]))) == []
+
+
+def test_answers_of_a_dead_engine_are_not_asked_again() -> None:
+    job = planned_job(rows(100), shard_rows=25)
+    engine = ScriptedEngine(window=8, delay_s=lambda _: 1.0)
+
+    def die_once(request: Request, times: int) -> Answer:
+        if request.custom_id == "r60" and times == 1:
+            raise EngineDead("once")
+        return answered(request)
+
+    engine._script = die_once
+
+    assert live_until_done(job, engine, most_starts=2) == 2
+    repeated = {custom_id for custom_id, times in Counter(engine.asked).items() if times > 1}
+    assert "r60" in repeated
+    assert len(repeated) <= 8  # what was in flight
+    assert sorted(ids(job), key=lambda name: int(str(name)[1:])) == [f"r{number}" for number in range(100)]
+
+
+def test_a_line_that_changed_is_asked_again() -> None:
+    job = planned_job([row("a")])
+    key = RowKey(0, 1, "0" * 16)
+    job.keep_answers(1, "old", 0, encode_segment([KeptAnswer(key, Answer(200, b'{"stale": true}', Usage()))]))
+    engine = ScriptedEngine()
+    live_until_done(job, engine, most_starts=1)
+    assert engine.asked == ["a"]
+
+
+def test_one_poison_row_among_500_is_set_aside_after_three_kills() -> None:
+    job = planned_job(rows(500), shard_rows=100)
+    engine = poisoned("r333")
+
+    assert live_until_done(job, engine, most_starts=10) == 4
+    assert len(output(job)) == 499
+    (failure,) = output(job, "errors")
+    assert (failure["custom_id"], failure["error"]["code"]) == ("r333", "engine_crash")
+    assert Counter(engine.asked)["r333"] == 3
+    assert max(Counter(engine.asked).values()) == 3
+
+
+def test_two_poison_rows_are_both_found_and_no_good_row_is_blamed() -> None:
+    job = planned_job(rows(200), shard_rows=50)
+    engine = poisoned("r10", "r11")
+
+    live_until_done(job, engine, most_starts=10)
+
+    assert {line["custom_id"] for line in output(job, "errors")} == {"r10", "r11"}
+    assert len(output(job)) == 198
+
+
+def test_a_row_past_its_time_limit_ends_as_timeout() -> None:
+    job = planned_job([row("r1"), row("r500")], row_timeout_s=60.0)
+    engine = ScriptedEngine(delay_s=lambda request: float(request.custom_id[1:]))
+    live_until_done(job, engine, most_starts=1)
+    (failure,) = output(job, "errors")
+    assert (failure["custom_id"], failure["error"]["code"], failure["response"]["status_code"]) == (
+        "r500",
+        "timeout",
+        504,
+    )
+    assert ids(job) == ["r1"]
