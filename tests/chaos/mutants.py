@@ -1,0 +1,130 @@
+"""Protocols that are known to be wrong, each one step away from the right one: the enumerator must find each out."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from chaos.run import Variant
+from faults import Wrapped
+
+from batch import layout
+from batch.job_store import JobStore
+from batch.layout import PartKind
+from batch.manifest import Manifest
+from batch.parts import PartFormat
+from batch.plan import Plan
+from batch.records import Commit, Epoch, Part
+from connectors.errors import NotFound
+from connectors.registry import open_store
+from connectors.store import Store
+
+PART_PREFIXES = (layout.RESULTS_PREFIX, layout.ERRORS_PREFIX)
+
+
+class Overwriting(Wrapped):
+    """A store that creates parts over what stands there."""
+
+    def create(self, key: str, content: bytes) -> bool:
+        if not key.startswith(PART_PREFIXES):
+            return super().create(key, content)
+        self.put(key, content)
+        return True
+
+
+class Racy(Wrapped):
+    """A store whose create looks first and writes then, at the keys with this prefix."""
+
+    def __init__(self, inner: Store, prefix: str) -> None:
+        super().__init__(inner)
+        self._prefix = prefix
+
+    def create(self, key: str, content: bytes) -> bool:
+        if not key.startswith(self._prefix):
+            return super().create(key, content)
+        try:
+            self.head(key)
+        except NotFound:
+            self.put(key, content)
+            return True
+        return False
+
+
+class CommitBeforeData(JobStore):
+    """The receipt first, then the parts that it names."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._scratch = JobStore(Overwriting(open_store("memory://chaos-scratch")))
+        self._late: list[Callable[[], Part]] = []
+
+    def write_part(
+        self, kind: PartKind, shard: int, *, attempt: str, lines: Sequence[bytes], part_format: PartFormat = "jsonl"
+    ) -> Part:
+        write = partial(super().write_part, kind, shard, attempt=attempt, lines=lines, part_format=part_format)
+        self._late.append(write)
+        return self._scratch.write_part(kind, shard, attempt=attempt, lines=lines, part_format=part_format)
+
+    def commit(self, commit: Commit) -> Commit:
+        standing = super().commit(commit)
+        while self._late:
+            self._late.pop()()
+        return standing
+
+
+class FixedNames(JobStore):
+    """A shard's parts have one name, whoever writes them."""
+
+    def write_part(
+        self, kind: PartKind, shard: int, *, attempt: str, lines: Sequence[bytes], part_format: PartFormat = "jsonl"
+    ) -> Part:
+        return super().write_part(kind, shard, attempt="", lines=lines, part_format=part_format)
+
+
+class EarlyGarbage(JobStore):
+    """A new attempt clears away what no commit names."""
+
+    def create_epoch(self, epoch: Epoch) -> bool:
+        is_ours = super().create_epoch(epoch)
+        commits = self.commits().values()
+        named = {part.key for commit in commits for part in (commit.results, commit.errors) if part}
+        for prefix in PART_PREFIXES:
+            for found in self._store.list(prefix):
+                if found.key not in named:
+                    self._store.delete(found.key)
+        return is_ours
+
+
+class OwnPlan(JobStore):
+    """No read-back: where a plan exists, the driver takes its own to be the one that stands."""
+
+    def create_plan(self, plan: Plan) -> Plan:
+        super().create_plan(plan)
+        return plan
+
+
+class OwnCommit(JobStore):
+    """No read-back of commits."""
+
+    def commit(self, commit: Commit) -> Commit:
+        super().commit(commit)
+        return commit
+
+
+class OwnManifest(JobStore):
+    """No read-back of the manifest."""
+
+    def create_manifest(self, manifest: Manifest) -> Manifest:
+        super().create_manifest(manifest)
+        return manifest
+
+
+MUTANTS = {
+    "commit before data": (Variant(job=CommitBeforeData), "or that are gone"),
+    "fixed part names": (Variant(job=FixedNames, store=Overwriting), "differ from the committed sha256"),
+    "early garbage collection": (Variant(job=EarlyGarbage), "or that are gone"),
+    "no read-back of the plan": (Variant(job=OwnPlan), "LedgerOpen"),
+    "no read-back of commits": (Variant(job=OwnCommit), "was told of another commit"),
+    "no read-back of the manifest": (Variant(job=OwnManifest), "only after this very manifest was stored"),
+    "racy commit": (Variant(store=lambda store: Racy(store, layout.COMMIT_PREFIX)), "was changed by a put"),
+    "racy manifest": (Variant(store=lambda store: Racy(store, layout.MANIFEST)), "manifest.json was changed by a put"),
+}
+"""Each with a word of the problem that gives it away."""
