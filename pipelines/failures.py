@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ray.data.exceptions import SystemException
 from ray.exceptions import ActorDiedError, RayError
 
 from batch.errors import BatchError, JobFailed
@@ -20,6 +21,10 @@ def job_failures() -> Iterator[None]:
         root = _root(error)
         if isinstance(root, _OURS):
             raise root from error
+        if isinstance(root, ActorDiedError) and root.actor_init_failed:
+            raise JobFailed(
+                f"An engine actor cannot start: {_first_line(root)} (the log has the whole story)"
+            ) from error
         if isinstance(root, ActorDiedError):
             raise JobFailed("The engine died too often; its last words are in the log. Run again to resume.") from error
         raise JobFailed(f"{type(root).__name__}: {_first_line(root)} (the log has the whole story)") from error
@@ -30,7 +35,9 @@ def _root(error: BaseException) -> BaseException:
     while isinstance(error, RayError) or not isinstance(error, _OURS):
         group = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
         cause = group[0] if group else getattr(error, "cause", None) or error.__cause__
-        if not isinstance(cause, BaseException):
+        if not isinstance(cause, BaseException) or isinstance(
+            cause, SystemException
+        ):  # an empty one, put in by Ray Data
             return error
         error = cause
     return error

@@ -1,10 +1,11 @@
 """The one sentence out of what Ray raises."""
 
 import pytest
+from ray.data.exceptions import SystemException
 from ray.exceptions import ActorDiedError, RayTaskError, UserCodeException
 
 from batch.errors import InputChanged, JobFailed
-from connectors.errors import Changed, StoreError, Unavailable
+from connectors.errors import Changed, Forbidden, StoreError, Unavailable
 from pipelines.failures import job_failures
 
 
@@ -52,11 +53,28 @@ def test_any_other_error_becomes_a_sentence_of_one_line() -> None:
 
 
 def test_a_dead_actor_says_that_the_engine_died_too_often() -> None:
-    raised = raised_for(ActorDiedError())
+    raised = raised_for(as_ray_data_raises(ActorDiedError()))
 
     assert isinstance(raised, JobFailed)
     assert "died too often" in str(raised)
     assert "\n" not in str(raised)
+
+
+def test_an_actor_that_cannot_be_made_says_why() -> None:
+    creation = RayTaskError(
+        "MapWorker.__init__", "Traceback ...\nForbidden: no rights to s3://b/out", Forbidden("no rights")
+    )
+
+    raised = raised_for(as_ray_data_raises(ActorDiedError(creation)))
+
+    assert isinstance(raised, JobFailed)
+    assert str(raised).startswith("An engine actor cannot start: Forbidden: no rights to s3://b/out (")
+
+
+def as_ray_data_raises(error: Exception) -> Exception:
+    """Ray Data puts an empty cause under what is no user's exception."""
+    error.__cause__ = SystemException()
+    return error
 
 
 def test_what_does_not_come_from_ray_passes() -> None:
