@@ -122,7 +122,7 @@ class Lease:
         self._is_superseded = False
 
     def renew(self, phase: str, progress: Progress) -> bool:
-        """Beat, then look for a newer epoch; False when the lease is lost. An unavailable store only costs time."""
+        """Beat, then look for a newer epoch, or none any more; False when the lease is lost. An unavailable store only costs time."""
         if self.lost:
             return False
         started_at_s = self._clock.monotonic()
@@ -130,7 +130,8 @@ class Lease:
             self._job_store.beat(
                 Heartbeat(self.epoch.number, self._beat + 1, rfc3339(self._clock.now()), phase, progress)
             )
-            self._is_superseded = self._job_store.epoch_numbers()[-1] > self.epoch.number
+            numbers = self._job_store.epoch_numbers()
+            self._is_superseded = not numbers or numbers[-1] > self.epoch.number  # none: the job was deleted
         except Unavailable:
             return not self.lost
         # Counted from before the call: a newcomer may have seen the beat as early as that.

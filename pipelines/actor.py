@@ -81,7 +81,10 @@ class EngineActor:
         An actor that raises instead would end the whole job.
         """
         logger.error("the engine died; a fresh actor takes its shards")
-        await self._replica.record_death()
+        try:
+            await self._replica.record_death()
+        except StoreError as error:
+            logger.warning("what the engine had answered is lost to the next one: %s", error)
         os._exit(ENGINE_DEAD_EXIT)
 
     async def _watch(self, replica: Replica) -> None:

@@ -1,8 +1,14 @@
 """From the engine's name in a job spec to a started engine; each is imported only when a job asks for it."""
 
+import asyncio
+from typing import TYPE_CHECKING
+
 from batch.errors import UsageError
 from batch.spec import JobSpec
 from pipelines.engines.base import Engine
+
+if TYPE_CHECKING:
+    from pipelines.engines.vllm import VllmEngine
 
 
 async def start_engine(spec: JobSpec, model: str) -> Engine:
@@ -12,9 +18,8 @@ async def start_engine(spec: JobSpec, model: str) -> Engine:
     """
     match spec.engine:
         case "vllm":
-            from pipelines.engines.vllm import VllmEngine
-
-            return await VllmEngine.start(spec, model)
+            vllm_engine = await asyncio.to_thread(_import_vllm)
+            return await vllm_engine.start(spec, model)
         case "openai":
             from pipelines.engines.openai import OpenAIEngine
 
@@ -25,3 +30,10 @@ async def start_engine(spec: JobSpec, model: str) -> Engine:
             return await EchoEngine.start(spec)
         case unknown:
             raise UsageError(f"engine {unknown!r}: expected one of vllm, openai, echo")
+
+
+def _import_vllm() -> "type[VllmEngine]":
+    """In a thread, since it takes ten seconds and more, in which the caller's loop has a job to watch."""
+    from pipelines.engines.vllm import VllmEngine
+
+    return VllmEngine

@@ -3,8 +3,10 @@
 The only module that imports vLLM to run it. Knows nothing of shards, stores or Ray.
 """
 
+import asyncio
 import logging
 import os
+from argparse import Namespace
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -66,14 +68,10 @@ class VllmEngine:
         """Load the model and build the serving layer. Raises what vLLM raises when it cannot."""
         parser = make_arg_parser(FlexibleArgumentParser())
         arguments = parser.parse_args(["-i", "none", "-o", "none", *command_line(spec, model)])
-        # LLM_CLASS, because vLLM gives every other context but its server the sizes of its smallest device:
-        # 128 sequences and 2,048 tokens a step, whatever the GPU.
-        config = AsyncEngineArgs.from_cli_args(arguments).create_engine_config(UsageContext.LLM_CLASS)
-        llm = AsyncLLM.from_vllm_config(
-            config, usage_context=UsageContext.LLM_CLASS, enable_log_requests=False, disable_log_stats=True
-        )
+        llm = await asyncio.to_thread(_load, arguments)
         state = State()
         await init_app_state(llm, state, arguments, await llm.get_supported_tasks())
+        config = llm.vllm_config
         sizes = {
             "max_model_len": config.model_config.max_model_len,
             "dtype": str(config.model_config.dtype).removeprefix("torch."),
@@ -120,6 +118,16 @@ def command_line(spec: JobSpec, model: str) -> list[str]:
         if os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING") == "0":
             defaults["distributed_executor_backend"] = "uni"
     return words + command_line_words(defaults | spec.engine_args)
+
+
+def _load(arguments: Namespace) -> AsyncLLM:
+    """Start the engine process and load the model; blocks until it is ready."""
+    # LLM_CLASS, because vLLM gives every other context but its server the sizes of its smallest device:
+    # 128 sequences and 2,048 tokens a step, whatever the GPU.
+    config = AsyncEngineArgs.from_cli_args(arguments).create_engine_config(UsageContext.LLM_CLASS)
+    return AsyncLLM.from_vllm_config(
+        config, usage_context=UsageContext.LLM_CLASS, enable_log_requests=False, disable_log_stats=True
+    )
 
 
 def _endpoints(state: State) -> dict[str, Endpoint]:

@@ -192,3 +192,13 @@ def test_a_zombie_process_is_gone() -> None:
         assert is_gone(replace(this_process(), pid=process.pid, process_started="5"), this_process())
     finally:
         process.wait()
+
+
+def test_a_deleted_job_is_lost(memory_store: Store) -> None:
+    job = JobStore(memory_store)
+    lease = claim(job, HOLDER, clock=FakeClock())
+    for found in list(memory_store.list("_job/")):
+        memory_store.delete(found.key)
+
+    assert not lease.renew("running", Progress())
+    assert lease.lost
