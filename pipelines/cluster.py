@@ -10,6 +10,7 @@ import ray
 
 from batch.errors import ResourcesUnavailable, UsageError
 from batch.spec import JobSpec
+from pipelines import sizing
 
 logger = logging.getLogger(__name__)
 
@@ -43,15 +44,24 @@ def parse_replicas(text: str) -> tuple[int, int]:
 
 
 def connect(address: str | None, replicas: str | None) -> None:
-    """Join the cluster at `address`, or make one of this machine. Ray's usage reports are off unless turned on."""
+    """Join the cluster at `address`, or make one of this machine. Ray's usage reports are off unless turned on.
+
+    Raises ResourcesUnavailable when no cluster lets us in.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     if address is not None:
-        ray.init(address=address, log_to_driver=True, logging_config=_in_plain_text())
+        try:
+            ray.init(address=address, log_to_driver=True, logging_config=_in_plain_text())
+        except ConnectionError as error:
+            raise ResourcesUnavailable(
+                f"no Ray cluster lets us in at {address}: {error}; check the address, and RAY_AUTH_MODE=token with its "
+                "token where the cluster asks for one"
+            ) from error
         return
     # Ray gives its workers the lowest priority, which costs where anything else runs on the machine.
     os.environ.setdefault("RAY_worker_niceness", "0")
-    most = parse_replicas(replicas)[1] if replicas else 1
+    most = parse_replicas(replicas)[1] if replicas else sizing.gpu_count()
     ray.init(
         address="local",
         num_cpus=max(len(os.sched_getaffinity(0)), most + 1),  # logical: an engine and the source take one each
