@@ -11,6 +11,7 @@ from command_line import CommandLine
 from jobs import HOLDER, FakeClock, Worker, make_commit, make_spec
 
 from batch.cli.outcome import Launch, Log, Outcome
+from batch.clock import SystemClock, rfc3339
 from batch.job_store import JobStore
 from batch.manifest import Closing, FinalState, close_ledger
 from batch.plan import make_plan
@@ -101,6 +102,7 @@ def test_watching_a_failed_attempt_says_why_and_how_to_go_on(call: CommandLine, 
 
 def test_waiting_has_a_limit(call: CommandLine, job: JobStore) -> None:
     started(job)
+    job.beat(make_heartbeat(at=rfc3339(SystemClock().now())))  # somebody works on it: no worker is started to end it
 
     ended = call("cancel", "out", "--wait", "--wait-timeout", "0.1s")
 
