@@ -8,7 +8,7 @@ from pathlib import Path
 import jobs
 import pytest
 from command_line import CommandLine
-from jobs import HOLDER, FakeClock, Worker, make_commit, make_spec
+from jobs import HOLDER, FakeClock, Worker, make_commit, make_heartbeat, make_spec
 
 from batch.cli.outcome import Launch, Log, Outcome
 from batch.clock import SystemClock, rfc3339
