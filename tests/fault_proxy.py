@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-Fault = Literal["lost_ack", "500_after", "503_before", "reset_before", "truncated"]
+Fault = Literal["lost_ack", "500_after", "503_before", "reset_before", "hang", "truncated"]
 Reply = tuple[int, list[tuple[str, str]], bytes]
 _OWN_HEADERS = ("content-length", "connection", "transfer-encoding")
 
@@ -24,6 +24,7 @@ class FaultProxy(ThreadingHTTPServer):
         self.calls: list[str] = []
         self.upstream = urlsplit(upstream).netloc
         self.endpoint = f"http://127.0.0.1:{self.server_port}"
+        self.ending = threading.Event()
         self._planned: dict[str, deque[Fault]] = {}
 
     def plan(self, method: str, *faults: Fault) -> None:
@@ -39,6 +40,7 @@ class FaultProxy(ThreadingHTTPServer):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.ending.set()
         self.shutdown()
         self.server_close()
 
@@ -48,8 +50,13 @@ class _Handler(BaseHTTPRequestHandler):
     server: FaultProxy
 
     def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = self.server.next_fault(self.command)
+        if fault == "hang":
+            # Not even the body is taken: a client that only waits for answers waits for ever.
+            self.server.ending.wait()
+            self.close_connection = True
+            return
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if fault == "reset_before":
             self._reset()
         elif fault == "503_before":

@@ -1,4 +1,4 @@
-"""What every Store promises, on a local directory, in memory and on an S3 server."""
+"""What every Store promises: on a local directory, in memory, on S3 and Azure servers and on a fake of GCS."""
 
 import pickle
 import subprocess
@@ -168,7 +168,7 @@ for n in range(20):
 """
 
 
-@pytest.mark.parametrize("kind", ["local", "s3"])
+@pytest.mark.parametrize("kind", ["local", "s3", "azure", "gcs"])
 def test_four_processes_creating_have_one_winner_each_time(kind: str, request: pytest.FixtureRequest) -> None:
     store: Store = request.getfixturevalue(f"{kind}_store")
     store.put("go", b"go")

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from connectors.errors import NotFound, Unavailable
-from connectors.retry import Retry
+from connectors.retry import Retried, Retry, Tally, retried
 
 
 class Clock:
@@ -63,3 +65,35 @@ def test_other_errors_are_not_retried() -> None:
         retry_on(clock).run(operation)
     assert operation.calls == 1
     assert clock.slept == []
+
+
+def test_a_call_that_took_the_whole_budget_is_tried_once_more() -> None:
+    clock = Clock()
+
+    def hang() -> str:
+        clock.now_s += 60
+        raise Unavailable("timeout")
+
+    with pytest.raises(Unavailable, match="gave up after 2 tries"):
+        retry_on(clock).run(hang)
+
+
+def test_what_was_retried_is_counted_by_verb() -> None:
+    clock, tally = Clock(), Tally()
+    retry = replace(retry_on(clock), tally=tally)
+    retry.run(Flaky(Unavailable("503"), Unavailable("503")), verb="create")
+    retry.run(Flaky(), verb="head")
+    with pytest.raises(Unavailable):
+        retry.run(Flaky(*[Unavailable("503")] * 99), verb="get")
+    assert tally.read() == {"create": Retried(2, 3.0, 0), "get": Retried(3, 7.0, 1)}
+
+
+def test_the_process_counts_what_it_retried() -> None:
+    before = retried().get("list", Retried())
+    retry_on(Clock()).run(Flaky(Unavailable("503")), verb="list")
+    assert retried()["list"].tries == before.tries + 1
+
+
+def test_each_retry_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    retry_on(Clock()).run(Flaky(Unavailable("s3://b/k: 503")), verb="put")
+    assert caplog.messages == ["put: try 1 failed, the next one in 1.0 s: s3://b/k: 503"]
