@@ -7,7 +7,7 @@ MODEL := pipelines/models/arithmetic
 FAST := not slow and not ray and not vllm and not gpu
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check fix bench
+.PHONY: help setup demo test check fix bench chaos
 
 help:
 	@echo "make setup   the environment in .venv: CPU or CUDA build, whichever this machine needs"
@@ -16,6 +16,7 @@ help:
 	@echo "make check   format, lint, types, import contracts and the fast tests"
 	@echo "make fix     format, and mend what the linter can"
 	@echo "make bench   throughput, overhead and memory, beside plain vLLM"
+	@echo "make chaos   the commit protocol under every pair of faults and thousands of random schedules (6 minutes)"
 
 setup:
 	@$(PYTHON) .ci/setup.py
@@ -44,3 +45,6 @@ fix: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+chaos: setup
+	BATCHCTL_CHAOS=nightly $(BIN)/python -m pytest -q -s tests/chaos/test_commit_protocol.py
