@@ -122,7 +122,10 @@ class Lease:
         self._is_superseded = False
 
     def renew(self, phase: str, progress: Progress) -> bool:
-        """Beat, then look for a newer epoch, or none any more; False when the lease is lost. An unavailable store only costs time."""
+        """Beat, then look for a newer epoch, or none any more; False when the lease is lost.
+
+        An unavailable store only costs time.
+        """
         if self.lost:
             return False
         started_at_s = self._clock.monotonic()
