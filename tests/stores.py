@@ -152,7 +152,8 @@ def _environment(kind: str, endpoint: str) -> dict[str, str]:
         account = f"AccountName={_AZURE_ACCOUNT};AccountKey={_AZURE_KEY};BlobEndpoint={endpoint}/{_AZURE_ACCOUNT}"
         return {"AZURE_STORAGE_CONNECTION_STRING": f"DefaultEndpointsProtocol=http;{account}"}
     if kind == "gcs":
-        return {"STORAGE_EMULATOR_HOST": endpoint}
+        # The second makes gcsfs start twice as fast in the processes of tests; our client is the plain one anyway.
+        return {"STORAGE_EMULATOR_HOST": endpoint, "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "test",

@@ -85,11 +85,11 @@ def test_a_short_answer_is_read_again(faulty: FaultyStore) -> None:
     content = os.urandom(300_000)
     faulty.direct.put("k", content)
     etag = faulty.direct.head("k").etag
-    faulty.proxy.plan("GET", "truncated", "truncated")
+    faulty.proxy.plan("GET", "truncated")
     assert faulty.store.get("k") == content
     faulty.proxy.plan("GET", "truncated")
     assert faulty.store.get_range("k", 1000, 200_000, etag=etag) == content[1000:200_000]
-    assert wire_calls(faulty, "GET") == 5
+    assert wire_calls(faulty, "GET") == 4
 
 
 def test_a_read_that_is_tried_again_is_still_of_the_planned_version(faulty: FaultyStore) -> None:
