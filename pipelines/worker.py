@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from threading import Thread
+from typing import NoReturn
 from uuid import uuid4
 
 import orjson
@@ -35,6 +36,7 @@ logger = logging.getLogger("pipelines.worker")
 EXIT_CODES = {FinalState.COMPLETED: 0, FinalState.FAILED: 1, FinalState.CANCELLED: 3, FinalState.EXPIRED: 4}
 INTERRUPTED = 130
 LEASE_LOST = 5
+INTERRUPT_AGAIN_S = 1.0
 SHOWN_FAILURES = 20
 
 
@@ -42,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one attempt; return the exit code."""
     options = parse_options(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, _interrupt)
     if options.foreground:
         Thread(target=_leave_with_parent, name="parent", daemon=True).start()
     try:
@@ -128,8 +131,9 @@ def plan_job(job: JobStore, pulse: Pulse) -> Plan:
 
 def _record_end(lease: Lease, error: BaseException) -> None:
     """Leave the attempt's last words, so that the next one need not wait for silence."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)  # a terminal's Ctrl-C arrives twice: from it and from the command
     if isinstance(error, KeyboardInterrupt):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C arrives twice: from it and from the command
         how, message = Exit.INTERRUPTED, "Interrupted; the same command resumes."
     else:
         how, message = Exit.FAILED, str(error) or type(error).__name__
@@ -139,6 +143,12 @@ def _record_end(lease: Lease, error: BaseException) -> None:
         lease.end(how, message)
     except StoreError as unreachable:
         logger.warning("the attempt's end could not be written: %s", unreachable)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - as signal handlers are called
+    """Raise KeyboardInterrupt, and again every second until it is heard: the start of Ray swallows it."""
+    signal.setitimer(signal.ITIMER_REAL, INTERRUPT_AGAIN_S)
+    raise KeyboardInterrupt
 
 
 def _leave_with_parent() -> None:
