@@ -6,7 +6,7 @@ No held-out pair is ever in a lesson. Knows nothing of the model's shape or of t
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
-from string import ascii_lowercase
+from string import ascii_letters
 
 import torch
 from transformers import PreTrainedTokenizerFast
@@ -68,7 +68,7 @@ class Stage:
     talkative: float
 
 
-HARDEST = Stage(large_numbers=0.55, phrased=0.85, talkative=0.15)
+HARDEST = Stage(large_numbers=0.55, phrased=0.85, talkative=0.12)
 
 
 def stage_at(progress: float) -> Stage:
@@ -102,10 +102,9 @@ def add_talk(question: str, random: Random) -> str:
     if random.random() < 0.3:
         question = question.lower()
     if random.random() < 0.5:
-        question = (random.choice(OPENINGS) if random.random() < 0.5 else f"{nonsense(random)} ") + question
+        question = random.choice((*OPENINGS, f"{nonsense(random)} ")) + question
     if random.random() < 0.5:
-        is_known = random.random() < 0.5
-        question += random.choice(CLOSINGS) if is_known else f"{random.choice(' ,.')} {nonsense(random)}"
+        question += random.choice(CLOSINGS)
     return question.strip()
 
 
@@ -113,13 +112,12 @@ def draw_other_question(random: Random) -> str:
     """A question without numbers, at times of words that mean nothing."""
     if random.random() < 0.5:
         return random.choice(OTHER_QUESTIONS)
-    return nonsense(random)
+    return " ".join(nonsense(random) for _ in range(random.randint(1, 8))) + random.choice(("", ".", "?"))
 
 
 def nonsense(random: Random) -> str:
-    """One to six words that the tokenizer has no piece for, so that unknown words are nothing new to the model."""
-    words = ("".join(random.choices(ascii_lowercase, k=random.randint(2, 8))) for _ in range(random.randint(1, 6)))
-    return " ".join(words) + random.choice(("", ".", "?", ":"))
+    """A word that the tokenizer has no piece for, so that unknown words are nothing new to the model."""
+    return "".join(random.choices(ascii_letters, k=random.randint(2, 8)))
 
 
 def draw_system_prompt(random: Random) -> str:
@@ -127,7 +125,7 @@ def draw_system_prompt(random: Random) -> str:
     prompt = " ".join(random.sample(SYSTEM_PROMPTS, random.randint(1, 2)))
     if random.random() < 0.6:
         return prompt
-    words = [*random.choices(prompt.split(), k=3), nonsense(random)]
+    words = [*random.choices(prompt.split(), k=3), *(nonsense(random) for _ in range(3))]
     random.shuffle(words)
     return " ".join(words) + "."
 
