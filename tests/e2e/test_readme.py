@@ -1,0 +1,31 @@
+"""The Python session of the README, run as it stands there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.vllm
+@pytest.mark.timeout(300)
+def test_python_session_answers_every_question(tmp_path: Path) -> None:
+    (session,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    printed = subprocess.run(
+        [sys.executable, "-c", session],
+        cwd=ROOT,
+        env=os.environ | {"BATCHCTL_WORKSPACE": str(tmp_path / "workspace")},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=290,
+    ).stdout
+    custom_ids, answers = zip(*(line.split(maxsplit=1) for line in printed.splitlines()), strict=True)
+    assert [custom_id.rpartition(":")[2] for custom_id in custom_ids] == ["1", "2", "3"]
+    assert answers == ("7", "21", "62")
