@@ -81,7 +81,7 @@ def test_bodies_and_status_codes_are_those_of_vllm_run_batch(
     assert len(ours.rows["n-3"]["response"]["body"]["choices"]) == 3  # type: ignore[index]
     # A model of arithmetic has little to say in tool calls; that it was made to try shows that the tools reached it.
     called = ours.rows["tools"]["response"]["body"]["choices"][0]["message"]  # type: ignore[index]
-    assert called["tool_calls"] or called["content"].startswith("<tool_call>")
+    assert called.get("tool_calls") or called["content"].startswith("<tool_call>")
 
 
 def test_the_openai_engine_gives_the_same_rows(
