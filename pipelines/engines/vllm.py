@@ -98,6 +98,9 @@ class VllmEngine:
             raise EngineDead(str(error)) from error
         except Exception as error:  # noqa: BLE001 - the serving layer maps every exception of a request to a status, as its HTTP server does
             response = create_error_response(error)
+        if _is_cancelled():
+            # The serving layer swallows a cancellation and answers 400, "Client disconnected": that is no answer.
+            raise asyncio.CancelledError
         return _answer(response)
 
     async def close(self) -> None:
@@ -151,6 +154,11 @@ def _endpoints(state: State) -> dict[str, Endpoint]:
         "/v1/rerank": rerank,
         "/v2/rerank": rerank,
     }
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _answer(response: object) -> Answer:

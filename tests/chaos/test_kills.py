@@ -20,7 +20,7 @@ from batch.records import EngineReport, decode_record
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 
-ROWS = 5000
+ROWS = 9000
 VICTIMS = ("engine", "worker", "command", "engine", "worker")
 HELD, INTERRUPTED = 5, 130
 RUN = ("run", "in.jsonl", "--model", "m", "--engine", "echo", "--engine-arg", "delay_s=0.5", "--output", "out")
