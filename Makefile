@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
 MODEL := pipelines/models/arithmetic
-FAST := not slow and not ray and not vllm and not gpu
+FAST := not slow and not cloud and not ray and not vllm and not gpu
 
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test check fix bench chaos

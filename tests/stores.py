@@ -21,7 +21,7 @@ from connectors.store import Store
 from connectors.uri import parse_uri
 
 BUCKET = "test-bucket"
-CLOUDS = ("s3", "azure", "gcs")
+CLOUDS = tuple(pytest.param(kind, marks=pytest.mark.cloud) for kind in ("s3", "azure", "gcs"))
 SCHEMES = {"s3": "s3", "azure": "az", "gcs": "gs"}
 # One call of ours is one of these on the wire.
 WRITES = {"s3": "PUT", "azure": "PUT", "gcs": "POST"}

@@ -83,6 +83,7 @@ def test_every_single_fault_leaves_every_row_once(job: Job, say: Say) -> None:
     say(f"{count} single faults, {time.monotonic() - started_s:.1f} s")
 
 
+@pytest.mark.slow
 def test_two_faults_leave_every_row_once(job: Job, say: Say) -> None:
     started_s, count = time.monotonic(), 0
     for run in runs(job, all_pairs(job, most=PAIRS_PER_FIRST_FAULT)):
@@ -101,6 +102,7 @@ def test_a_cancellation_at_any_moment_leaves_every_row_once(job: Job) -> None:
     assert set(states) == {FinalState.CANCELLED, FinalState.COMPLETED}
 
 
+@pytest.mark.slow
 def test_random_schedules_leave_every_row_once(job: Job, say: Say) -> None:
     started_s, seen = time.monotonic(), Counter[str]()
     for run in runs(job, drawn(RANDOM_SCHEDULES)):

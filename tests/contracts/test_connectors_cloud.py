@@ -18,6 +18,8 @@ from connectors.retry import Retry
 from connectors.store import Store
 from connectors.uri import parse_uri
 
+pytestmark = pytest.mark.cloud
+
 NOBODY = "http://127.0.0.1:9"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+from stores import CLOUDS
 
 from connectors.errors import Changed, ConditionalWritesIgnored, Forbidden, NotFound
 from connectors.registry import open_store, probe
@@ -168,7 +169,7 @@ for n in range(20):
 """
 
 
-@pytest.mark.parametrize("kind", ["local", "s3", "azure", "gcs"])
+@pytest.mark.parametrize("kind", ["local", *CLOUDS])
 def test_four_processes_creating_have_one_winner_each_time(kind: str, request: pytest.FixtureRequest) -> None:
     store: Store = request.getfixturevalue(f"{kind}_store")
     store.put("go", b"go")
