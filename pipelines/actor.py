@@ -4,6 +4,7 @@ Knows nothing of how shards are chosen or of what becomes of the receipts.
 """
 
 import asyncio
+import gc
 import logging
 import os
 from threading import Thread
@@ -33,7 +34,7 @@ WATCH_INTERVAL_S = 1.0
 class EngineActor:
     """Answers shards: `{"shard": [n]}` in, one receipt out, when the shard is committed."""
 
-    def __init__(self, job_uri: str, *, epoch: int, replicas: int, world_size: int) -> None:
+    def __init__(self, job_uri: str, *, epoch: int, replicas: int, world_size: int, rows: int) -> None:
         # A loop of our own: Ray Data's loop blocks while it hands results on.
         self._loop = asyncio.new_event_loop()
         Thread(target=self._loop.run_forever, name="replica", daemon=True).start()
@@ -41,7 +42,7 @@ class EngineActor:
         self._epoch = epoch
         self._guardian = Guardian()
         machine = sizing.this_machine(sizing.claim_share(f"{self._job.spec().job_id}-{epoch}", replicas), replicas)
-        self._machine, self._world_size = machine, world_size
+        self._machine, self._world_size, self._rows = machine, world_size, rows
         self._replica = asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
 
     async def __call__(self, block: pa.Table) -> dict[str, list[Any]]:
@@ -73,7 +74,11 @@ class EngineActor:
         spec = self._job.spec()
         model = await asyncio.to_thread(local_model, spec.model) if spec.engine == "vllm" else spec.model
         sizing.prepare(self._machine, self._world_size, model=model)
-        return await start_engine(spec, model)
+        engine = await start_engine(spec, model, self._rows)
+        # What the engine's libraries hold stays for good: the collector need not look through it between two rows.
+        gc.collect()
+        gc.freeze()
+        return engine
 
     async def _leave(self) -> NoReturn:
         """End this process, for Ray Data to start a fresh one that runs its shards again.

@@ -45,7 +45,12 @@ def run_shards(job: JobStore, plan: Plan, *, epoch: int, replicas: Replicas) -> 
     receipts = shards.map_batches(
         EngineActor,
         fn_constructor_args=(job.uri,),
-        fn_constructor_kwargs={"epoch": epoch, "replicas": replicas.most, "world_size": replicas.world_size},
+        fn_constructor_kwargs={
+            "epoch": epoch,
+            "replicas": replicas.most,
+            "world_size": replicas.world_size,
+            "rows": plan.rows,
+        },
         batch_size=None,  # a block is a shard: Ray Data may neither split nor join one
         batch_format="pyarrow",
         zero_copy_batch=True,

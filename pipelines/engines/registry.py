@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from pipelines.engines.vllm import VllmEngine
 
 
-async def start_engine(spec: JobSpec, model: str) -> Engine:
-    """Start the engine that the spec names. `model` is where the weights are on this machine.
+async def start_engine(spec: JobSpec, model: str, rows: int) -> Engine:
+    """Start the engine that the spec names, for a job of `rows`. `model` is where the weights are on this machine.
 
     Raises UsageError for an unknown name and whatever the engine raises when it cannot start.
     """
     match spec.engine:
         case "vllm":
             vllm_engine = await asyncio.to_thread(_import_vllm)
-            return await vllm_engine.start(spec, model)
+            return await vllm_engine.start(spec, model, rows)
         case "openai":
             from pipelines.engines.openai import OpenAIEngine
 
