@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from benchmarks import memory, overhead, throughput
 from benchmarks.arms.base import ArmFailed
 from benchmarks.machine import setting
+from pipelines.models.random_weights import NAMED_SHAPES
 
 BENCHMARKS = ("throughput", "overhead", "memory")
 
@@ -23,7 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 case "throughput":
                     result = throughput.run(
                         throughput.Sizes(
-                            options.chat_rows, options.repeats, options.max_num_seqs, options.max_num_batched_tokens
+                            options.parameters,
+                            options.chat_rows,
+                            options.repeats,
+                            options.max_num_seqs,
+                            options.max_num_batched_tokens,
                         ),
                         where,
                     )
@@ -43,6 +48,9 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("benchmark", nargs="?", choices=(*BENCHMARKS, "all"), default="all")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each arm (default: 5)")
+    parser.add_argument(
+        "--parameters", choices=NAMED_SHAPES, default="3M", help="size of the throughput benchmark's model"
+    )
     parser.add_argument("--chat-rows", type=int, default=2_000, help="rows of the throughput benchmark")
     parser.add_argument("--tiny-rows", type=int, default=100_000, help="rows of the overhead benchmark")
     parser.add_argument("--memory-rows", type=int, nargs="+", default=[100_000, 1_000_000], metavar="N")

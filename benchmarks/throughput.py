@@ -19,13 +19,14 @@ from benchmarks.workloads import write_chat
 from pipelines.models.random_weights import NAMED_SHAPES, build
 
 MAX_TRIES = 3
-MODEL_SIZE = "3M"
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is run, and the scheduler sizes that the tuned arms get: ours, on this machine."""
+    """How much is run on which model, and the scheduler sizes that the tuned arms get: ours, on this machine."""
 
+    parameters: str
+    """A name of NAMED_SHAPES."""
     rows: int
     repeats: int
     max_num_seqs: int
@@ -35,8 +36,10 @@ class Sizes:
 def run(sizes: Sizes, setting: Setting) -> str:
     """Measure every arm `repeats` times; return the table. Each run is recorded as it ends."""
     workload = write_chat(BUILD / "workloads", sizes.rows)
-    tuning = our_tuning(max_num_seqs=sizes.max_num_seqs, max_num_batched_tokens=sizes.max_num_batched_tokens)
-    arms = _arms(tuning)
+    tuning = our_tuning(
+        sizes.rows, max_num_seqs=sizes.max_num_seqs, max_num_batched_tokens=sizes.max_num_batched_tokens
+    )
+    arms = _arms(sizes.parameters, tuning)
     recorder = Recorder("throughput", setting)
     runs: dict[str, list[Figures]] = {arm.name: [] for arm in arms}
     for turn in range(sizes.repeats):
@@ -45,7 +48,7 @@ def run(sizes: Sizes, setting: Setting) -> str:
                 figures = measure(arm, workload)
                 if isinstance(arm, Ours):
                     _require_equal_sizes(figures.engine, tuning)
-                recorder.add(figures, workload, arm=arm.name, turn=turn, attempt=attempt)
+                recorder.add(figures, workload, arm=arm.name, model=sizes.parameters, turn=turn, attempt=attempt)
                 print(_line(arm.name, turn, figures), flush=True)
                 runs[arm.name].append(figures)
                 if not figures.is_disturbed:
@@ -80,9 +83,9 @@ def summary(runs: Mapping[str, Sequence[Figures]]) -> str:
     return f"{table(seconds)}\n\n{table(ratios)}"
 
 
-def _arms(tuning: Tuning) -> list[Arm]:
-    folder = BUILD / f"model-{MODEL_SIZE}"
-    build(folder, NAMED_SHAPES[MODEL_SIZE])
+def _arms(parameters: str, tuning: Tuning) -> list[Arm]:
+    folder = BUILD / f"model-{parameters}"
+    build(folder, NAMED_SHAPES[parameters])
     model = str(folder)
     return [Ours(model), Bare(model), Bare(model, tuning), RunBatch(model), RunBatch(model, tuning)]
 

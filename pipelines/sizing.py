@@ -11,6 +11,7 @@ from pathlib import Path
 
 GIB = 1 << 30
 MAX_CPU_KV_CACHE_GIB = 16
+ROWS_WORTH_COMPILING = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,15 @@ def cpu_environment(machine: Machine, world_size: int) -> dict[str, str]:
     if world_size == 1:
         environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     return environment
+
+
+def cpu_engine_arguments(rows: int) -> dict[str, int | bool]:
+    """Return the defaults of a vLLM CPU engine for a job of `rows`, by the names of its engine arguments.
+
+    Compiled kernels are faster, and the engine starts later (measured with 3 million parameters on two cores:
+    1.2 ms less for a row; 10 s later, 36 s the first time for a model). They pay from some 9,000 rows on.
+    """
+    return {"block_size": 32, "enforce_eager": rows < ROWS_WORTH_COMPILING}
 
 
 def prepare(machine: Machine, world_size: int, *, model: str) -> None:

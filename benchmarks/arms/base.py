@@ -45,7 +45,13 @@ class Tuning:
         words: list[str] = []
         for name, value in self.engine_args.items():
             flag = f"--{name.replace('_', '-')}"
-            words += [flag] if value is True else [flag, str(value)]
+            match value:
+                case True:
+                    words += [flag]
+                case False:
+                    words += [flag.replace("--", "--no-", 1)]
+                case _:
+                    words += [flag, str(value)]
         return words
 
 
@@ -87,18 +93,14 @@ def all_cores() -> dict[str, str]:
     return {} if sizing.gpu_count() else {"VLLM_CPU_OMP_THREADS_BIND": binding}
 
 
-def our_tuning(*, max_num_seqs: int, max_num_batched_tokens: int) -> Tuning:
-    """Return what ours gives its engine on this machine: arguments, and on CPU the environment of its process."""
+def our_tuning(rows: int, *, max_num_seqs: int, max_num_batched_tokens: int) -> Tuning:
+    """Return what ours gives its engine for so many rows on this machine: arguments and, on CPU, its environment."""
     sizes: dict[str, str | int | bool] = {
         "max_num_seqs": max_num_seqs,
         "max_num_batched_tokens": max_num_batched_tokens,
     }
     if sizing.gpu_count():
         return Tuning(sizes, {})
-    on_cpu: dict[str, str | int | bool] = {
-        "block_size": 32,
-        "enforce_eager": True,
-        "distributed_executor_backend": "uni",
-    }
     environment = sizing.cpu_environment(sizing.this_machine(0, 1), world_size=1)
-    return Tuning(sizes | on_cpu, environment | {"VLLM_CPU_KVCACHE_SPACE": str(KV_CACHE_GIB)})
+    sizes |= sizing.cpu_engine_arguments(rows) | {"distributed_executor_backend": "uni"}
+    return Tuning(sizes, environment | {"VLLM_CPU_KVCACHE_SPACE": str(KV_CACHE_GIB)})

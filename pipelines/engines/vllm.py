@@ -36,13 +36,10 @@ from batch.engine_arguments import command_line_words
 from batch.request import Request
 from batch.result import Code, Usage
 from batch.spec import EngineValue, JobSpec
+from pipelines import sizing
 from pipelines.engines.base import Answer, EngineDead
 
 logger = logging.getLogger(__name__)
-
-ROWS_WORTH_COMPILING = 10_000
-"""From how many rows on a CPU engine compiles its kernels: they are a fifth to a third faster, and start 10 s later
-(36 s the first time for a model). Measured with 3 million parameters and two cores, where that pays from 9,000 rows."""
 
 Handler: TypeAlias = Callable[[Any], Awaitable[object]]
 
@@ -81,6 +78,7 @@ class VllmEngine:
             "dtype": str(config.model_config.dtype).removeprefix("torch."),
             "max_num_seqs": config.scheduler_config.max_num_seqs,
             "max_num_batched_tokens": config.scheduler_config.max_num_batched_tokens,
+            "enforce_eager": config.model_config.enforce_eager,
             "block_size": config.cache_config.block_size,
             "num_gpu_blocks": config.cache_config.num_gpu_blocks,
             "enable_prefix_caching": config.cache_config.enable_prefix_caching,
@@ -121,7 +119,7 @@ def command_line(spec: JobSpec, model: str, rows: int) -> list[str]:
         words += ["--enable-lora", "--lora-modules", *(f"{name}={path}" for name, path in spec.lora.items())]
     defaults: dict[str, EngineValue] = {}
     if current_platform.is_cpu():
-        defaults = {"block_size": 32, "enforce_eager": rows < ROWS_WORTH_COMPILING}
+        defaults |= sizing.cpu_engine_arguments(rows)
         if os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING") == "0":
             defaults["distributed_executor_backend"] = "uni"
     return words + command_line_words(defaults | spec.engine_args)

@@ -28,8 +28,8 @@ def figures(steady_s: float, *, steal_share: float = 0.0) -> Figures:
 
 
 def test_tuned_arguments_become_flags() -> None:
-    assert Tuning({"max_num_seqs": 256, "enforce_eager": True}, {}).flags() == [
-        "--max-num-seqs", "256", "--enforce-eager",
+    assert Tuning({"max_num_seqs": 256, "enforce_eager": True, "enable_prefix_caching": False}, {}).flags() == [
+        "--max-num-seqs", "256", "--enforce-eager", "--no-enable-prefix-caching",
     ]  # fmt: skip
 
 

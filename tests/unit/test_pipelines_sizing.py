@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from pipelines import sizing
-from pipelines.sizing import GIB, Machine, claim_share, cpu_environment, prepare, this_machine
+from pipelines.sizing import GIB, Machine, claim_share, cpu_engine_arguments, cpu_environment, prepare, this_machine
 
 CLAIMING = (
     "import sys; from pipelines.sizing import claim_share; print(claim_share(sys.argv[1], 2), flush=True); input()"
@@ -46,6 +46,11 @@ def test_the_cache_takes_a_quarter_of_the_free_memory_within_bounds(free_gib: in
     environment = cpu_environment(Machine((0, 1), free_gib * GIB), 1)
 
     assert environment["VLLM_CPU_KVCACHE_SPACE"] == cache_gib
+
+
+@pytest.mark.parametrize(("rows", "eager"), [(1, True), (9_999, True), (10_000, False)])
+def test_a_cpu_engine_compiles_for_a_job_that_is_long_enough(rows: int, eager: bool) -> None:
+    assert cpu_engine_arguments(rows)["enforce_eager"] is eager
 
 
 def test_the_model_is_bound_to_all_cores_of_its_share() -> None:
