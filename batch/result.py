@@ -17,6 +17,8 @@ MAX_MESSAGE_BYTES = 1000
 EXCERPT_BYTES = 256
 
 _CONTROL_CHARACTERS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+# Line and paragraph separators, and the marks that turn the direction of text around.
+_CONTROL_CHARACTERS |= {code: f"\\u{code:04x}" for code in (*range(0x2028, 0x202F), *range(0x2066, 0x206A))}
 
 
 class Code(StrEnum):

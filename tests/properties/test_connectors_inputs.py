@@ -1,17 +1,15 @@
 """Pieces of a file, cut anywhere, hold every line once, and read the same as the whole."""
 
-import gzip
 import io
 import tempfile
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import zstandard
+from dataset_files import PACKERS, expected_lines, pieces_of, written
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.inputs import InputFile, Piece, PieceReader, find_inputs, scan
+from connectors.inputs import InputFile, PieceReader, scan
 from connectors.lines import Line, LineSplitter
 
 MAX_LINE_BYTES = 300
@@ -33,38 +31,6 @@ cuts = st.lists(st.booleans(), min_size=120, max_size=120)
 quick = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 
-def expected_lines(content: bytes) -> list[Line]:
-    """The rule, said in another way: split the whole, strip each."""
-    lines, offset = [], 0
-    texts = content.split(b"\n")
-    if not texts[-1]:
-        texts.pop()
-    for number, text in enumerate(texts, start=1):
-        raw = text.removeprefix(b"\xef\xbb\xbf") if offset == 0 else text
-        raw = raw.removesuffix(b"\r")
-        is_long = len(raw) > MAX_LINE_BYTES
-        lines.append(Line(number, offset, raw[:256] if is_long else raw, "line_too_long" if is_long else None))
-        offset += len(text) + 1
-    return lines
-
-
-def written(folder: str, name: str, content: bytes) -> InputFile:
-    path = Path(folder) / name
-    path.write_bytes(content)
-    return find_inputs([str(path)])[0]
-
-
-def pieces_of(scanned: list[tuple[int, Line]], cut_after: list[bool]) -> list[Piece]:
-    pieces, start, lines = [], 0, list[Line]()
-    for index, (end, line) in enumerate(scanned):
-        lines.append(line)
-        if cut_after[index % len(cut_after)] or index == len(scanned) - 1:
-            rows = sum(not line.is_blank for line in lines)
-            pieces.append(Piece(start, end, lines[0].number, len(lines), rows))
-            start, lines = end, []
-    return pieces
-
-
 def assert_pieces_cover(file: InputFile, cut_after: list[bool], backwards: bool) -> list[Line]:
     scanned = list(scan(file, max_line_bytes=MAX_LINE_BYTES))
     pieces = pieces_of(scanned, cut_after)
@@ -80,7 +46,7 @@ def assert_pieces_cover(file: InputFile, cut_after: list[bool], backwards: bool)
 def test_plain_pieces_cover_every_byte_once(content: bytes, cut_after: list[bool], backwards: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = written(folder, "f.jsonl", content)
-        assert assert_pieces_cover(file, cut_after, backwards) == expected_lines(content)
+        assert assert_pieces_cover(file, cut_after, backwards) == expected_lines(content, max_line_bytes=MAX_LINE_BYTES)
         ends = [end for end, _ in scan(file, max_line_bytes=MAX_LINE_BYTES)]
         assert ends[-1:] == [len(content)][: len(ends)]
 
@@ -94,18 +60,17 @@ def test_blocks_may_be_cut_anywhere(content: bytes, sizes: list[int]) -> None:
         at += size
     blocks.append(content[at:])
     lines = [line for _, line in LineSplitter(max_line_bytes=MAX_LINE_BYTES).split(iter(blocks))]
-    assert lines == expected_lines(content)
+    assert lines == expected_lines(content, max_line_bytes=MAX_LINE_BYTES)
 
 
 @quick
-@given(contents, cuts, st.booleans(), st.sampled_from(["gz", "zst"]))
+@given(contents, cuts, st.booleans(), st.sampled_from(["jsonl.gz", "jsonl.zst"]))
 def test_compressed_pieces_read_as_the_plain_text(
-    content: bytes, cut_after: list[bool], backwards: bool, suffix: str
+    content: bytes, cut_after: list[bool], backwards: bool, kind: str
 ) -> None:
-    packed = gzip.compress(content, 1) if suffix == "gz" else zstandard.ZstdCompressor().compress(content)
     with tempfile.TemporaryDirectory() as folder:
-        file = written(folder, f"f.jsonl.{suffix}", packed)
-        assert assert_pieces_cover(file, cut_after, backwards) == expected_lines(content)
+        file = written(folder, f"f.{kind}", PACKERS[kind](content))
+        assert assert_pieces_cover(file, cut_after, backwards) == expected_lines(content, max_line_bytes=MAX_LINE_BYTES)
 
 
 @settings(quick, max_examples=40)

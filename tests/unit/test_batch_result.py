@@ -80,6 +80,7 @@ def test_a_cut_through_a_character_leaves_text() -> None:
 
 def test_messages_are_printable_and_short() -> None:
     assert printable("a\x1b[31m\nb\x00\x9bc") == "a\\x1b[31m\\x0ab\\x00\\x9bc"
+    assert printable("a\u2028b\u202ec\u2066d") == "a\\u2028b\\u202ec\\u2066d"
     assert printable("ok \ud800") == "ok \\ud800"
     long = printable("é" * 5000)
     assert len(long.encode()) <= 1000
