@@ -109,7 +109,9 @@ def _repeat_key(random: Random, raw: bytes) -> bytes:
 
 def _number(random: Random, raw: bytes) -> bytes:
     digits = b"%d" % random.randint(1, 9) * random.choice([18, 19, 20, 400, 1000])
-    return raw.replace(b'"messages"', b'"seed":' + random.choice([*_NUMBERS, digits]) + b',"messages"')
+    return raw.replace(
+        b'"messages"', random.choice([b'"seed":', b'"extra":']) + random.choice([*_NUMBERS, digits]) + b',"messages"'
+    )
 
 
 def _nest(random: Random, raw: bytes) -> bytes:

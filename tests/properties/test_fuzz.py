@@ -105,6 +105,7 @@ def assert_decoded_rightly(decoded: Request | RowFailure, line: Line, file: str)
         assert isinstance(told, dict)
         given_id = told.get("custom_id")
         assert decoded.custom_id == (f"{Path(file).name}:{line.number}" if given_id is None else str(given_id))
+        assert_sent_as_written(decoded, told)
         return
     if isinstance(told, dict):
         assert decoded.code not in UNREADABLE
@@ -114,6 +115,14 @@ def assert_decoded_rightly(decoded: Request | RowFailure, line: Line, file: str)
     assert (error["file"], error["line"], error["offset"]) == (file, line.number, line.offset)
     assert not UNSAFE.search(error["message"])
     assert line.raw.startswith(decoded.excerpt)
+
+
+def assert_sent_as_written(request: Request, row: dict[str, object]) -> None:
+    """What a template makes of a row has none of the row's own names but messages."""
+    body = row.get("body", row)
+    if isinstance(body, dict):
+        for name in (body.keys() & request.body.keys()) - {"model", "messages"}:
+            assert request.body[name] == body[name]
 
 
 def fates_of(file: InputFile, spec: JobSpec, seed: int, expected: list[Line]) -> Counter[str]:
