@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import builtins
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, Self, TypedDict, Unpack
@@ -17,9 +18,10 @@ from uuid import uuid4
 import orjson
 
 from batch.clock import Clock, SystemClock, parse_rfc3339, rfc3339
+from batch.continuation import continue_plan, continue_spec
 from batch.engine_arguments import check_engine_args
-from batch.errors import JobFailed, JobNotFound
-from batch.job_fields import JOBS, as_dict, wire_state
+from batch.errors import JobFailed, JobNotFound, UsageError
+from batch.job_fields import JOBS, as_dict, job_name, wire_state
 from batch.job_store import JobStore
 from batch.launcher import WORKER_MODULE, log_path, start_worker
 from batch.listing import DEFAULT_PAGE_SIZE, Page, Query
@@ -89,9 +91,8 @@ class BatchInferenceJob:
         UsageError: no such input, or an output dataset that is not this job's; SpecMismatch: other settings.
         """
         opened = _opened(workspace)
-        own_id = opened.bare_id("batchInferenceJobs", job_id or f"bij-{uuid4().hex[:12]}")
+        own_id, output_id = _ids(opened, job_id, output_dataset_id)
         input_id = opened.bare_id("datasets", input_dataset_id)
-        output_id = opened.bare_id("datasets", output_dataset_id or own_id)
         given = inference_parameters or {}
         spec = JobSpec(
             job_id=own_id,
@@ -108,6 +109,43 @@ class BatchInferenceJob:
             output_dataset_id=output_id,
             **options,
         )
+        job = cls(submit(spec, opened), opened)
+        job.resume(replicas=replicas, ray_address=ray_address, worker_module=worker_module)
+        return job
+
+    @classmethod
+    def continue_from(  # noqa: PLR0913  # those of `create` that do not follow from the old job
+        cls,
+        continued_from_job_name: str,
+        retry_codes: Iterable[str] = (),
+        *,
+        output_dataset_id: str | None = None,
+        job_id: str | None = None,
+        display_name: str | None = None,
+        workspace: str | Workspace | None = None,
+        replicas: str | None = None,
+        ray_address: str | None = None,
+        worker_module: str = WORKER_MODULE,
+    ) -> Self:
+        """Store and start a job that runs the failed rows of an ended one, by its id or full name, and no others.
+
+        `retry_codes`: only the rows that failed with one of these; none: all. Model, input, engine and parameters are
+        the old job's. UsageError: no such job or code, the job has not ended, no row failed so, an input has changed.
+        """
+        opened = _opened(workspace)
+        old = cls.get(continued_from_job_name, workspace=opened)
+        if old is None:
+            raise UsageError(f"There is no batch inference job {continued_from_job_name!r} in {opened.uri}.")
+        own_id, output_id = _ids(opened, job_id, output_dataset_id)
+        spec = continue_spec(
+            old._job_store,
+            retry_codes,
+            job_id=own_id,
+            output=opened.dataset_uri(output_id),
+            created_at=rfc3339(SystemClock().now()),
+        )
+        spec = replace(spec, display_name=display_name or "", created_by=opened.account_id, output_dataset_id=output_id)
+        continue_plan(spec)  # refuses here what the worker would refuse
         job = cls(submit(spec, opened), opened)
         job.resume(replicas=replicas, ray_address=ray_address, worker_module=worker_module)
         return job
@@ -246,6 +284,11 @@ class BatchInferenceJob:
         return self._spec.output_dataset_id
 
     @property
+    def continued_from_job_name(self) -> str:
+        """The full name of the job whose failed rows this one runs; empty for any other."""
+        return job_name(self._spec.continued_from, self._workspace)
+
+    @property
     def state(self) -> str:
         """`JOB_STATE_RUNNING` and so on, as of now."""
         return wire_state(self.record.state)
@@ -301,6 +344,12 @@ class BatchInferenceJob:
         silent = self._clock.now() - parse_rfc3339(record.updated_at) > timedelta(seconds=HEARTBEAT_TTL_S)
         if silent and (record.holder is None or record.stale):
             raise JobFailed(f"{self.id}: nobody works on it since {record.updated_at}; resume it.")
+
+
+def _ids(workspace: Workspace, job_id: str | None, output_dataset_id: str | None) -> tuple[str, str]:
+    """The bare ids of a job and of its output: a new one where none is given, and the job's own."""
+    own_id = workspace.bare_id("batchInferenceJobs", job_id or f"bij-{uuid4().hex[:12]}")
+    return own_id, workspace.bare_id("datasets", output_dataset_id or own_id)
 
 
 def _opened(workspace: str | Workspace | None, account: str | None = None) -> Workspace:

@@ -47,7 +47,7 @@ def as_dict(record: JobRecord, workspace: Workspace) -> dict[str, object]:
     """The job as the Build SDK's `to_dict` gives it: set fields only, in the order of its message."""
     spec = record.spec
     shown: dict[str, object] = {
-        "name": workspace.full_name("batchInferenceJobs", record.job_id),
+        "name": job_name(record.job_id, workspace),
         "display_name": spec.display_name,
         "create_time": _time(record.created_at),
         "created_by": spec.created_by,
@@ -59,13 +59,18 @@ def as_dict(record: JobRecord, workspace: Workspace) -> dict[str, object]:
         "inference_parameters": _parameters(record),
         "update_time": _time(record.updated_at),
         "job_progress": _progress(record),
-        "continued_from_job_name": spec.continued_from,
+        "continued_from_job_name": job_name(spec.continued_from, workspace),
     }
     return {name: value for name, value in shown.items() if value not in ("", {})}
 
 
 def _time(at: str) -> str:
     return parse_rfc3339(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def job_name(job_id: str, workspace: Workspace) -> str:
+    """The full name of a job; empty for an empty id."""
+    return workspace.full_name("batchInferenceJobs", job_id) if job_id else ""
 
 
 def _dataset_name(dataset_id: str, workspace: Workspace) -> str:

@@ -217,10 +217,14 @@ class JobStore:
         JobFailed when a part's bytes are not those that were committed.
         """
         for part in self.parts(kind):
-            content = self._store.get(part.key)
-            if hashlib.sha256(content).hexdigest() != part.sha256:
-                raise JobFailed(f"{self.uri}/{part.key}: the bytes differ from the committed sha256 {part.sha256}")
-            yield from decode_part(content, part.key)
+            yield from self.lines_of(part)
+
+    def lines_of(self, part: Part) -> Iterator[bytes]:
+        """The lines of one part, without newline. JobFailed when its bytes are not those that were committed."""
+        content = self._store.get(part.key)
+        if hashlib.sha256(content).hexdigest() != part.sha256:
+            raise JobFailed(f"{self.uri}/{part.key}: the bytes differ from the committed sha256 {part.sha256}")
+        return decode_part(content, part.key)
 
     # --- the end ---
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 import orjson
 
 from batch.errors import JobFailed
-from batch.plan import Plan, Shard
+from batch.plan import Continuation, Plan, Shard
 from batch.records import FORMAT, Commit, CorruptRecord, Part, Scalar, Stop, decode_record
 from batch.result import Usage
 from batch.spec import JobSpec
@@ -58,7 +58,10 @@ class EngineIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The ledger. `results` and `errors` are in shard order, which is input order."""
+    """The ledger. `results` and `errors` are in shard order, which is input order.
+
+    Of a job that continues another, `lines` and those of the inputs are the lines it took over.
+    """
 
     job_id: str
     state: FinalState
@@ -79,6 +82,7 @@ class Manifest:
     created_at: str
     started_at: str
     finished_at: str
+    continued_from: Continuation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,7 @@ def close_ledger(
         created_at=spec.created_at,
         started_at=closing.started_at,
         finished_at=closing.finished_at,
+        continued_from=plan.continued_from,
     )
 
 
@@ -130,7 +135,7 @@ def _checked(shard: Shard, commits: Mapping[int, Commit]) -> Commit:
     """The shard's commit, whose counts agree with its parts and with the planned rows."""
     commit = commits.get(shard.index)
     if commit is None:
-        raise LedgerOpen(f"shard {shard.index} has no commit: its {shard.piece.rows} rows have no result; run again")
+        raise LedgerOpen(f"shard {shard.index} has no commit: its {shard.rows} rows have no result; run again")
     for kind, counted, part in (
         ("results", commit.succeeded, commit.results),
         ("errors", commit.failed, commit.errors),
@@ -139,9 +144,9 @@ def _checked(shard: Shard, commits: Mapping[int, Commit]) -> Commit:
         if stored != counted:
             raise LedgerOpen(f"shard {shard.index}: the commit counts {counted} {kind}, its part holds {stored} rows")
     done = commit.succeeded + commit.failed
-    if done != shard.piece.rows:
+    if done != shard.rows:
         raise LedgerOpen(
-            f"shard {shard.index}: planned {shard.piece.rows} rows, "
+            f"shard {shard.index}: planned {shard.rows} rows, "
             f"committed {commit.succeeded} succeeded + {commit.failed} failed = {done}"
         )
     return commit

@@ -6,7 +6,7 @@ Every attempt works on the stored plan. Knows nothing of engines and attempts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 
 import orjson
 
@@ -46,20 +46,52 @@ class PlannedInput:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The unit of work and of commit: a piece of `inputs[input]`, with the line numbers that repeat a custom_id."""
+    """The unit of work and of commit: a piece of `inputs[input]`, with the line numbers that repeat a custom_id.
+
+    `only`: the line numbers of the piece that are run; empty: every line that is not blank.
+    """
 
     index: int
     input: int
     piece: Piece
     duplicates: tuple[int, ...] = ()
+    only: tuple[int, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """How many rows are run."""
+        return len(self.only) or self.piece.rows
+
+    def rows_among(self, lines: Iterable[Line]) -> list[Line]:
+        """Those of the piece's lines that are run."""
+        only = frozenset(self.only)
+        return [line for line in lines if (line.number in only if only else not line.is_blank)]
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What a job took over of the rows of the one it continues.
+
+    Of those `succeeded` have their result there, `retried` are this job's, and `left_by_code` stay failed.
+    """
+
+    job_id: str
+    output: str
+    succeeded: int
+    retried: int
+    left_by_code: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All shards of a job, in input order: together they hold every non-blank line once."""
+    """All shards of a job, in input order: together they hold every line to run once.
+
+    That is every non-blank line; of a job that continues another, the lines it took over, and `inputs` count those.
+    """
 
     inputs: tuple[PlannedInput, ...]
     shards: tuple[Shard, ...]
+    continued_from: Continuation | None = None
 
     @property
     def lines(self) -> int:
@@ -123,8 +155,17 @@ def read_lines(spec: JobSpec, planned: PlannedInput) -> Iterator[Line]:
 
 def encode_plan(plan: Plan) -> bytes:
     """Return the plan as JSON, some 40 bytes for a shard; `decode_plan` reads it back."""
-    shards = [[shard.input, *astuple(shard.piece), list(shard.duplicates)] for shard in plan.shards]
-    return orjson.dumps({"format": FORMAT, "inputs": [astuple(planned) for planned in plan.inputs], "shards": shards})
+    stored = {
+        "format": FORMAT,
+        "inputs": [astuple(planned) for planned in plan.inputs],
+        "shards": [
+            [shard.input, *astuple(shard.piece), shard.duplicates, *([shard.only] if shard.only else [])]
+            for shard in plan.shards
+        ],
+    }
+    if plan.continued_from is not None:
+        stored["continued_from"] = asdict(plan.continued_from)
+    return orjson.dumps(stored)
 
 
 def decode_plan(encoded: bytes) -> Plan:
@@ -135,12 +176,13 @@ def decode_plan(encoded: bytes) -> Plan:
             raise JobFailed(f"the stored plan has format {stored['format']!r}, this batchctl reads {FORMAT}")
         inputs = tuple(PlannedInput(*values) for values in stored["inputs"])
         shards = tuple(
-            Shard(index, number, Piece(*piece), tuple(duplicates))
-            for index, (number, *piece, duplicates) in enumerate(stored["shards"])
+            Shard(index, number, Piece(*piece), *map(tuple, line_numbers))
+            for index, (number, piece, line_numbers) in enumerate((s[0], s[1:6], s[6:]) for s in stored["shards"])
         )
+        continued_from = Continuation(**stored["continued_from"]) if "continued_from" in stored else None
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise JobFailed(f"the stored plan is damaged: {error}") from None
-    return Plan(inputs, shards)
+    return Plan(inputs, shards, continued_from)
 
 
 def _find(patterns: Sequence[str]) -> list[InputFile]:

@@ -63,7 +63,9 @@ class JobSpec:
     created_by: str = ""
     input_dataset_id: str = ""
     output_dataset_id: str = ""
-    continued_from: str = ""
+    continued_from: str = ""  # the job whose failed rows this one runs, and no other rows
+    continued_from_output: str = ""
+    retry_codes: tuple[str, ...] = ()  # of those rows the ones that failed so; empty: all
 
     def __post_init__(self) -> None:
         if not _JOB_ID.fullmatch(self.job_id):
@@ -164,4 +166,4 @@ def _from_json(stored: dict[str, Any]) -> JobSpec:
         raise UsageError(f"the stored job spec is damaged: {error}") from None
 
 
-_TUPLES = ("inputs", "served_model_names", "carry")
+_TUPLES = ("inputs", "served_model_names", "carry", "retry_codes")

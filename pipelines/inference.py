@@ -86,5 +86,5 @@ def _pool(replicas: Replicas, open_shards: int) -> ActorPoolStrategy:
 
 
 def _open_shards(plan: Plan, waiting: Sequence[int]) -> int:
-    rows = sum(plan.shards[index].piece.rows for index in waiting) or 1
+    rows = sum(plan.shards[index].rows for index in waiting) or 1
     return max(4, min(32, TARGET_OPEN_ROWS * len(waiting) // rows + 1))

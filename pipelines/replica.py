@@ -129,7 +129,7 @@ class Replica:
                 lines = await asyncio.to_thread(self._reader.read, file, shard.piece)
         except Changed as error:
             raise InputChanged(f"{planned.uri} changed after the job was planned ({error}); start a new job") from error
-        rows = [line for line in lines if not line.is_blank]
+        rows = shard.rows_among(lines)
         return OpenShard(shard, planned.uri, rows, [None] * len(rows))
 
     async def _ready(self) -> None:

@@ -20,6 +20,7 @@ from uuid import uuid4
 import orjson
 
 from batch.clock import SystemClock
+from batch.continuation import continue_plan
 from batch.errors import BatchError, InvalidInput
 from batch.job_store import JobStore
 from batch.lease import Lease, claim, this_process
@@ -116,6 +117,8 @@ def plan_job(job: JobStore, pulse: Pulse) -> Plan:
     if plan is not None:
         return plan
     spec = job.spec()
+    if spec.continued_from:
+        return job.create_plan(continue_plan(spec))
     plan = make_plan(spec, pulse.scanned)
     if spec.on_invalid == "fail":
         failures = list(islice(find_failures(spec, plan), SHOWN_FAILURES))

@@ -39,6 +39,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "input_dataset_id": WORDS,
     "output_dataset_id": WORDS,
     "continued_from": WORDS,
+    "continued_from_output": WORDS,
+    "retry_codes": st.lists(WORDS, max_size=2).map(tuple),
     "prompt_template": st.none() | WORDS,
 }
 TEMPLATES = {"messages_template": st.none() | st.lists(JSON, max_size=2)}

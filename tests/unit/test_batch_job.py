@@ -10,6 +10,7 @@ from batch.errors import JobFailed, SpecMismatch, UsageError
 from batch.job_store import JobStore
 from batch.lease import claim
 from batch.listing import Query
+from batch.plan import Continuation
 from batch.records import Exit, Progress, StopState
 from batch.workspace import Workspace
 
@@ -17,6 +18,7 @@ from batch.workspace import Workspace
 CLOSES = """
 import sys
 from batch.clock import SystemClock
+from batch.continuation import continue_plan
 from batch.job_store import JobStore
 from batch.lease import claim, this_process
 from batch.plan import make_plan
@@ -28,12 +30,13 @@ from pipelines.finalize import finalize
 clock = SystemClock()
 job = JobStore.open(sys.argv[2])
 lease = claim(job, this_process(), clock=clock)
-plan = job.create_plan(make_plan(job.spec()))
+make = continue_plan if job.spec().continued_from else make_plan
+plan = job.create_plan(make(job.spec()))
 code = "cancelled" if job.stop() else None
 for shard in plan.shards:
-    rows = shard.piece.rows
+    rows = shard.rows
     kind = "errors" if code else "results"
-    lines = [b'{"custom_id":"r%d"}' % n for n in range(rows)]
+    lines = [b'{"custom_id":"r%d","error":{"code":"cancelled","line":%d}}' % (n, n + 1) for n in range(rows)]
     part = job.write_part(kind, shard.index, attempt="a", lines=lines)
     job.commit(
         Commit(shard.index, 1, "a", None, part, 0, {code: rows})
@@ -278,3 +281,41 @@ def test_a_job_that_nobody_works_on_is_not_waited_for(workspace: Workspace, job:
     looking_on = BatchInferenceJob(JobStore.open(job.url), workspace, clock)
     with pytest.raises(JobFailed, match="nobody works on it since"):
         looking_on.wait(timeout_s=60)
+
+
+def cancelled(workspace: Workspace, dataset: Dataset) -> BatchInferenceJob:
+    """A job none of whose rows was answered."""
+    job = create(workspace, dataset, worker_module="worker_dies")
+    assert job._worker is not None
+    job._worker.wait()
+    job.cancel(worker_module="worker_closes")
+    return job.wait(timeout_s=30, poll_s=0.05)
+
+
+def test_a_job_continues_the_failed_rows_of_another(workspace: Workspace, dataset: Dataset) -> None:
+    old = cancelled(workspace, dataset)
+
+    job = BatchInferenceJob.continue_from(
+        old.name, ["cancelled"], job_id="j2", display_name="Rest", workspace=workspace, worker_module="worker_closes"
+    ).wait(timeout_s=30, poll_s=0.05)
+
+    assert (job.id, job.display_name, job.output_dataset_id) == ("j2", "Rest", "j2")
+    assert (job.model, job.input_dataset_id) == (old.model, dataset.id)
+    assert job.continued_from_job_name == old.name
+    assert BatchInferenceJob.to_dict(job)["continued_from_job_name"] == old.name
+    assert len(list(job.results())) == 3
+    manifest = job.record.manifest
+    assert manifest is not None
+    assert manifest.continued_from == Continuation("j1", old.url, succeeded=0, retried=3, left_by_code={})
+    assert (old.state, old.continued_from_job_name) == ("JOB_STATE_CANCELLED", "")
+    assert "continued_from_job_name" not in BatchInferenceJob.to_dict(old)
+
+
+def test_a_job_without_what_it_would_continue_is_not_made(workspace: Workspace, dataset: Dataset) -> None:
+    with pytest.raises(UsageError, match="no batch inference job 'nope'"):
+        BatchInferenceJob.continue_from("nope", workspace=workspace)
+    old = cancelled(workspace, dataset)
+    with pytest.raises(UsageError, match=r"failed with timeout; its rows failed with: cancelled 3"):
+        BatchInferenceJob.continue_from(old.id, ["timeout"], job_id="j2", workspace=workspace)
+    assert BatchInferenceJob.get("j2", workspace=workspace) is None
+    assert workspace.dataset("j2") is None

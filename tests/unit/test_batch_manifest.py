@@ -43,6 +43,7 @@ def test_the_ledger_has_the_fields_that_users_read() -> None:
         "created_at": "2026-01-31T11:00:00.000000Z",
         "started_at": "2026-01-31T11:30:00.000000Z",
         "finished_at": "2026-01-31T11:40:00.000000Z",
+        "continued_from": None,
     }
 
 

@@ -1,0 +1,128 @@
+"""A job that continues another one: the rows that failed there, and no others, as a job with an output of its own.
+
+The old job is read and never changed. Knows nothing of workers and workspaces.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+import orjson
+
+from batch.errors import JobFailed, UsageError
+from batch.job_store import JobStore
+from batch.manifest import Manifest
+from batch.plan import Continuation, Plan, PlannedInput, Shard
+from batch.result import Code
+from batch.spec import JobSpec
+from connectors.errors import NotFound
+from connectors.registry import locate
+
+
+def continue_spec(
+    old: JobStore, retry_codes: Iterable[str] = (), *, job_id: str, output: str, created_at: str
+) -> JobSpec:
+    """The spec of a job that runs the failed rows of `old` under its settings, any number of which may fail again.
+
+    `retry_codes`: only the rows that failed with one of these; none: all. UsageError for what is no code. Reads the
+    old spec alone: whether there is something to continue, `continue_plan` finds out.
+    """
+    codes = tuple(sorted(set(retry_codes)))
+    unknown = next((code for code in codes if code not in set(Code)), None)
+    if unknown is not None:
+        raise UsageError(f"{unknown!r} is no code of failed rows: expected one of {', '.join(Code)}.")
+    spec = old.spec()
+    return replace(
+        spec,
+        job_id=job_id,
+        output=output,
+        created_at=created_at,
+        max_failed_rows=None,  # the budget was for the whole input
+        display_name="",
+        created_by="",
+        output_dataset_id="",
+        continued_from=spec.job_id,
+        continued_from_output=old.uri,
+        retry_codes=codes,
+    )
+
+
+def continue_plan(spec: JobSpec) -> Plan:
+    """The plan over the rows that a job takes over. They keep their file, line number, offset and custom_id.
+
+    Its shards are those of the old job that hold such rows. UsageError: the old job has not ended, no row failed so, or
+    an input is not what it was. Reads the error parts with such rows; memory grows with the plan.
+    """
+    old = JobStore.open(spec.continued_from_output)
+    plan, manifest = old.plan(), old.manifest()
+    if plan is None or manifest is None:
+        raise UsageError(
+            f"{old.spec().job_id} has not ended, so more of its rows may fail: `batchctl resume {old.uri}` goes on "
+            "with it; retry its failed rows after that."
+        )
+    codes = frozenset(spec.retry_codes) or frozenset(manifest.failed_by_code)
+    left = {code: rows for code, rows in manifest.failed_by_code.items() if code not in codes}
+    retried = manifest.failed - sum(left.values())
+    if not retried:
+        raise UsageError(_nothing_to_retry(spec, manifest))
+    shards = _with_lines(plan, _failed_lines(old, codes))
+    found = sum(shard.rows for shard in shards)
+    if found != retried:
+        raise JobFailed(f"{old.uri}: the ledger counts {retried} rows with {', '.join(codes)}, errors/ holds {found}")
+    inputs = _inputs_of(plan, shards)
+    for planned in inputs:
+        if planned.lines:
+            _refuse_changed(planned, manifest.job_id)
+    return Plan(inputs, shards, Continuation(manifest.job_id, old.uri, manifest.succeeded, retried, left))
+
+
+def _nothing_to_retry(spec: JobSpec, manifest: Manifest) -> str:
+    if not manifest.failed:
+        return f"No row of {manifest.job_id} failed: there is nothing to retry."
+    by_code = ", ".join(f"{code} {rows:,}" for code, rows in manifest.failed_by_code.items())
+    return f"No row of {manifest.job_id} failed with {' or '.join(spec.retry_codes)}; its rows failed with: {by_code}."
+
+
+def _failed_lines(old: JobStore, codes: Collection[str]) -> dict[int, tuple[int, ...]]:
+    """Shard -> numbers of its lines that failed with one of the codes; both ascend."""
+    found = {}
+    for shard, commit in old.commits().items():
+        if commit.errors is not None and any(code in codes for code in commit.failed_by_code):
+            errors = (orjson.loads(line)["error"] for line in old.lines_of(commit.errors))
+            found[shard] = tuple(error["line"] for error in errors if error["code"] in codes)
+    return found
+
+
+def _with_lines(plan: Plan, chosen: Mapping[int, tuple[int, ...]]) -> tuple[Shard, ...]:
+    """The shards with chosen lines, numbered anew; one whose rows were all chosen names none of them."""
+    taken = [(shard, chosen[shard.index]) for shard in plan.shards if shard.index in chosen]
+    return tuple(
+        replace(shard, index=index, only=shard.only if len(lines) == shard.rows else lines)
+        for index, (shard, lines) in enumerate(taken)
+    )
+
+
+def _inputs_of(plan: Plan, shards: Iterable[Shard]) -> tuple[PlannedInput, ...]:
+    """The inputs of the plan, counting the lines that the shards run."""
+    rows = Counter[int]()
+    for shard in shards:
+        rows[shard.input] += shard.rows
+    return tuple(replace(planned, lines=rows[index], blank=0) for index, planned in enumerate(plan.inputs))
+
+
+def _refuse_changed(planned: PlannedInput, job_id: str) -> None:
+    store, key = locate(planned.uri)
+    try:
+        found = store.head(key)
+    except NotFound:
+        now = "it is gone"
+    else:
+        if found.etag == planned.etag:
+            return
+        now = f"now it has {found.size_bytes:,} bytes, version {found.etag}"
+    raise UsageError(
+        f"{planned.uri} is not the file that {job_id} read ({planned.size_bytes:,} bytes, version {planned.etag}): "
+        f"{now}. Its rows cannot be retried; bring the file back as it was, or run the new one as a job of its own."
+    )
