@@ -131,11 +131,10 @@ def _half_character(random: Random, raw: bytes) -> bytes:
 
 def _elsewhere(random: Random, raw: bytes) -> bytes:
     """Media at an address, or another model."""
-    part = b'[{"type":"image_url","im\\u0061ge_url":{"url":"%b"}}]' % random.choice(
-        [b"http://x", b"file:///", b"data:,"]
-    )
-    return random.choice(
-        [raw.replace(b'"content": ""', b'"content":' + part), raw.replace(b'"messages"', b'"model":"other","messages"')]
+    address = random.choice([b'"http://x"', b'{"url":"file:///etc/passwd"}', b'"data:,"'])
+    name = random.choice([b'"image_url":', b'"im\\u0061ge_url":', b'"audio_url" : '])
+    return raw.replace(
+        *random.choice([(b'"role"', name + address + b',"role"'), (b'"messages"', b'"model":"other","messages"')])
     )
 
 
