@@ -19,6 +19,7 @@ from batch.cli.reading import (
     take,
 )
 from batch.cli.resources import ListFlags, list_options, print_pages, render, resource_output
+from batch.cli.retry import RetryFlags, prepare_retry, retry_options
 from batch.cli.running import attempt_options, engine_options, limit_options, once_each
 from batch.cli.values import DURATION
 from batch.errors import JobNotFound
@@ -164,37 +165,62 @@ def cancel(ctx: click.Context, /, job: str, wait: bool, wait_timeout: float | No
 
 
 @click.command()
-@click.argument("job_id")
+@click.argument("old_job_id", metavar="JOB_ID")
+@retry_options
+@click.option("--job-id", metavar="ID", help="With --retry-failed: the new job; default: a new id.")
+@click.option("-x", "--output-dataset-id", metavar="ID", help="With --retry-failed: its output; default: its id.")
+@click.option("--display-name", metavar="TEXT", help="With --retry-failed: its name for people.")
 @attempt_options
 @wait_option
 @wait_timeout_option
 @resource_output
 @global_options
 @click.pass_context
-def resume(ctx: click.Context, /, job_id: str, mode: str, **given: Any) -> int:
-    """Start another attempt of an unfinished job in the background."""
-    job = _existing(_workspace(ctx), job_id)
-    job.resume(replicas=given["replicas"], ray_address=given["ray_address"])
+def resume(ctx: click.Context, /, old_job_id: str, mode: str, **given: Any) -> int:
+    """Start another attempt of an unfinished job in the background.
+
+    With --retry-failed, run the rows of an ended job that failed as a new job, which continues it.
+    """
+    from batch.job import BatchInferenceJob
+
+    workspace = _workspace(ctx)
+    flags = take(RetryFlags, given)
+    named = {name: given[name] for name in ("job_id", "output_dataset_id", "display_name")}
+    attempt = {name: given[name] for name in ("replicas", "ray_address")}
+    flags.check(**named)
+    job = _existing(workspace, old_job_id)
+    if flags.retry_failed:
+        job = BatchInferenceJob.continue_from(job.id, flags.codes, workspace=workspace, **named, **attempt)
+    else:
+        job.resume(**attempt)
     click.echo(render(fields_of(job), mode))
-    return _wait(ctx, job_id, given["wait_timeout"], as_json=mode == "json") if given["wait"] else 0
+    return _wait(ctx, job.id, given["wait_timeout"], as_json=mode == "json") if given["wait"] else 0
 
 
 @click.command("resume")
 @click.argument("job", metavar="JOB|OUT")
+@retry_options
+@click.option("--output", metavar="OUT", help="With --retry-failed: the new job's own folder or URI.")
 @attempt_options
 @output_option("text", "json")
 @global_options
 @click.pass_context
-def resume_here(ctx: click.Context, /, job: str, replicas: str | None, ray_address: str | None, mode: str) -> int:
+def resume_here(ctx: click.Context, /, job: str, output: str | None, mode: str, **given: Any) -> int:
     """Go on with an unfinished job in the foreground, as `run` would. `resume batch-inference-job ID` starts it
     in the background.
+
+    With --retry-failed, run the rows of an ended job that failed as a new one, which continues it; the old one stays
+    as it is: batchctl resume out --retry-failed timeout internal --output out-2
     """
     from batch.cli.attempt import follow
     from batch.cli.outcome import Launch
 
-    job_store = _find(ctx, job)
-    launch = Launch(job_store.uri, replicas, ray_address, again=f"`batchctl resume {job}` goes on with it")
-    return follow(job_store, launch, as_json=mode == "json")
+    flags = take(RetryFlags, given)
+    flags.check(output=output)
+    job_store, again = _find(ctx, job), f"`batchctl resume {job}` goes on with it"
+    if flags.retry_failed:
+        job_store, again = prepare_retry(job_store, flags.codes, output), "the same command resumes it"
+    return follow(job_store, Launch(job_store.uri, **given, again=again), as_json=mode == "json")
 
 
 @click.command()

@@ -65,7 +65,7 @@ def report(error: BaseException) -> int:
         "delete": Entry("batch.cli.verbs:delete", "Delete a dataset or a job."),
         "download": Entry("batch.cli.verbs:download", "Copy a dataset's files to a folder."),
         "cancel": Entry("batch.cli.verbs:cancel", "Cancel a job, keeping the rows that are done."),
-        "resume": Entry("batch.cli.verbs:resume", "Go on with a job that failed or was interrupted."),
+        "resume": Entry("batch.cli.verbs:resume", "Go on with a job that was interrupted, or retry its failed rows."),
         "results": Entry("batch.cli.results:results", "Stream a job's result lines, in input order."),
         "logs": Entry("batch.cli.watching:logs", "Print the log of a job's latest attempt."),
         "watch": Entry("batch.cli.watching:watch", "Follow a job until it ends."),

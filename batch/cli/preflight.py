@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from batch import layout
 from batch.cli.check import refuse_invalid_lines
+from batch.continuation import continue_plan
 from batch.errors import JobNotFound, UsageError
 from batch.job_store import JobStore
 from batch.request import Decoder
@@ -57,6 +58,9 @@ def _is_stored(job_store: JobStore) -> bool:
 
 
 def _check_inputs(spec: JobSpec) -> None:
+    if spec.continued_from:
+        continue_plan(spec)
+        return
     find_inputs(spec.inputs)
     if spec.on_invalid == "fail":
         refuse_invalid_lines(spec)

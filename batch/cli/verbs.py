@@ -36,7 +36,8 @@ cancel = _verb(
 )
 resume = _verb(
     "resume",
-    "Go on with a job, by its id, by `batch-inference-job ID`, or by the output folder of `batchctl run`.",
+    "Go on with a job, by its id, by `batch-inference-job ID`, or by the output folder of `batchctl run`. With "
+    "--retry-failed [CODE]... after it: run the failed rows of an ended job as a new one.",
     JOB,
     fallback=Entry("batch.cli.jobs:resume_here", ""),
 )

@@ -1,55 +1,23 @@
 """Jobs that run the failed rows of another: which rows those are, and that both ledgers add up."""
 
-import asyncio
 import gzip
-from collections.abc import Mapping
 from uuid import uuid4
 
 import orjson
 import pytest
-from engines import ScriptedEngine, answered, ids, output, planned_job, refused, row, rows, started
+from endings import Failing, end, plan_of
+from engines import ids, output, planned_job, row, rows
 from hypothesis import given
 from hypothesis import strategies as st
-from jobs import CREATED_AT, ENGINE, HOLDER, FakeClock, make_spec
+from jobs import CREATED_AT, make_spec
 
 from batch.continuation import continue_plan, continue_spec
 from batch.errors import JobNotFound, UsageError
 from batch.job_store import JobStore
-from batch.lease import claim
-from batch.manifest import Manifest, decode_manifest, encode_manifest
-from batch.plan import Continuation, Plan, decode_plan, encode_plan, make_plan
-from batch.request import Request
+from batch.manifest import decode_manifest, encode_manifest
+from batch.plan import Continuation, decode_plan, encode_plan, make_plan
 from batch.result import Code
 from connectors.registry import open_store
-from pipelines.engines.base import Answer
-from pipelines.finalize import finalize
-from pipelines.replica import Replica
-
-Failing = Mapping[str, Code]
-
-
-def plan_of(job: JobStore) -> Plan:
-    plan = job.plan()
-    assert plan is not None
-    return plan
-
-
-def end(job: JobStore, failing: Failing | None = None) -> Manifest:
-    """Run a planned job to its end; the engine refuses the rows named, each with its code."""
-    codes = failing or {}
-
-    def answer(request: Request, _: int) -> Answer:
-        code = codes.get(request.custom_id)
-        return refused(400, code) if code else answered(request)
-
-    async def run() -> None:
-        replica = Replica(job, started(ScriptedEngine(answer)), epoch=1, name="a")
-        for shard in plan_of(job).shards:
-            await replica.run(shard.index)
-
-    claim(job, HOLDER, clock=FakeClock())
-    asyncio.run(run())
-    return finalize(job, plan_of(job), engine=ENGINE, clock=FakeClock())
 
 
 def continued(old: JobStore, *codes: str) -> JobStore:

@@ -1,0 +1,44 @@
+"""Planned jobs run to their end: the real replica and ledger, an engine that refuses the rows it is told to."""
+
+import asyncio
+from collections.abc import Mapping
+
+from engines import ScriptedEngine, answered, refused, started
+from jobs import ENGINE, HOLDER, FakeClock
+
+from batch.job_store import JobStore
+from batch.lease import claim
+from batch.manifest import Manifest
+from batch.plan import Plan
+from batch.request import Request
+from batch.result import Code
+from pipelines.engines.base import Answer
+from pipelines.finalize import finalize
+from pipelines.replica import Replica
+
+Failing = Mapping[str, Code]
+"""custom_id -> the code that the engine refuses the row with."""
+
+
+def plan_of(job: JobStore) -> Plan:
+    plan = job.plan()
+    assert plan is not None
+    return plan
+
+
+def end(job: JobStore, failing: Failing | None = None) -> Manifest:
+    """Answer every row of a planned job and close its ledger."""
+    codes = failing or {}
+
+    def answer(request: Request, _: int) -> Answer:
+        code = codes.get(request.custom_id)
+        return refused(400, code) if code else answered(request)
+
+    async def run() -> None:
+        replica = Replica(job, started(ScriptedEngine(answer)), epoch=1, name="a")
+        for shard in plan_of(job).shards:
+            await replica.run(shard.index)
+
+    claim(job, HOLDER, clock=FakeClock())
+    asyncio.run(run())
+    return finalize(job, plan_of(job), engine=ENGINE, clock=FakeClock())
