@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import orjson
 
 from batch.errors import JobFailed, UsageError
-from batch.job_store import JobStore
+from batch.job_store import READERS, JobStore
 from batch.manifest import Manifest
 from batch.plan import Continuation, Plan, PlannedInput, Shard
+from batch.records import Part
 from batch.result import Code
 from batch.spec import JobSpec
 from connectors.errors import NotFound
@@ -87,12 +89,18 @@ def _nothing_to_retry(spec: JobSpec, manifest: Manifest) -> str:
 
 def _failed_lines(old: JobStore, codes: Collection[str]) -> dict[int, tuple[int, ...]]:
     """Shard -> numbers of its lines that failed with one of the codes; both ascend."""
-    found = {}
-    for shard, commit in old.commits().items():
-        if commit.errors is not None and any(code in codes for code in commit.failed_by_code):
-            errors = (orjson.loads(line)["error"] for line in old.lines_of(commit.errors))
-            found[shard] = tuple(error["line"] for error in errors if error["code"] in codes)
-    return found
+    parts = {
+        shard: commit.errors
+        for shard, commit in old.commits().items()
+        if commit.errors is not None and any(code in codes for code in commit.failed_by_code)
+    }
+
+    def lines_in(part: Part) -> tuple[int, ...]:
+        errors = (orjson.loads(line)["error"] for line in old.lines_of(part))
+        return tuple(error["line"] for error in errors if error["code"] in codes)
+
+    with ThreadPoolExecutor(READERS) as readers:
+        return dict(zip(parts, readers.map(lines_in, parts.values()), strict=True))
 
 
 def _with_lines(plan: Plan, chosen: Mapping[int, tuple[int, ...]]) -> tuple[Shard, ...]:
