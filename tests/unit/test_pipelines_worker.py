@@ -10,15 +10,18 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from endings import end
 from engines import planned_job, row, rows
 from jobs import ENGINE, HOLDER, FakeClock, make_commit
 
 from batch.clock import SystemClock
+from batch.continuation import continue_spec
 from batch.errors import InvalidInput, JobHeld, JobNotFound
 from batch.job_store import JobStore
 from batch.lease import claim, this_process
 from batch.manifest import Closing, close_ledger
 from batch.records import Heartbeat, Holder, Progress, Stop, StopState
+from batch.result import Code
 from connectors.registry import open_store
 from pipelines.attempt import Pulse
 from pipelines.worker import attend, parse_options, plan_job
@@ -112,6 +115,18 @@ def test_a_job_without_bad_lines_may_ask_for_it() -> None:
     job = stored_job(*rows(3), b"", on_invalid="fail")
 
     assert plan_job(job, pulse_of(job)).rows == 3
+
+
+def test_a_job_that_continues_another_plans_its_failed_rows_only() -> None:
+    old = planned_job(rows(3), on_invalid="fail")
+    end(old, {"r1": Code.TIMEOUT})
+    job = JobStore.open(f"{old.uri}-2")
+    job.create_spec(continue_spec(old, job_id="job-2", output=job.uri, created_at=old.spec().created_at))
+
+    plan = plan_job(job, pulse_of(job))
+
+    assert [(shard.index, shard.only) for shard in plan.shards] == [(0, (2,))]
+    assert JobStore.open(job.uri).plan() == plan
 
 
 def test_the_process_says_what_is_wrong_in_one_line_and_its_exit_code(tmp_path: Path) -> None:
