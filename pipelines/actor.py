@@ -99,17 +99,17 @@ class EngineActor:
             await asyncio.sleep(WATCH_INTERVAL_S)
             self._guardian.look()
             try:
+                # Before anything is written: this process may have slept until the job was ended by another attempt.
+                successor = await asyncio.to_thread(self._job.epoch, self._epoch + 1)
+                if successor is not None:
+                    logger.warning("attempt %d has taken this job over from attempt %d", successor.number, self._epoch)
+                    os._exit(SUPERSEDED_EXIT)
+                stop = await asyncio.to_thread(self._job.stop)
+                if stop is not None:
+                    replica.stop(stop)
                 await asyncio.to_thread(self._job.report_engine, replica.report())
                 if self._loop.time() - kept_at >= self._job.spec().journal_every_s:
                     kept_at = self._loop.time()
                     await replica.keep_answers()
-                stop = await asyncio.to_thread(self._job.stop)
-                successor = await asyncio.to_thread(self._job.epoch, self._epoch + 1)
             except StoreError as error:
                 logger.warning("the store did not answer, asking again: %s", error)
-                continue
-            if stop is not None:
-                replica.stop(stop)
-            if successor is not None:
-                logger.warning("attempt %d has taken this job over from attempt %d", successor.number, self._epoch)
-                os._exit(SUPERSEDED_EXIT)

@@ -77,6 +77,10 @@ class OpenShard:
 
 def commit_shard(job: JobStore, spec: JobSpec, opened: OpenShard, *, epoch: int, attempt: str) -> Commit:
     """Write the shard's parts whole, then the commit that makes them its output; return the commit that stands."""
+    index = opened.shard.index
+    standing = job.commit_of(index)
+    if standing is not None:  # a worker that slept wakes up when its job has ended, and nobody deletes its parts then
+        return standing
     succeeded: list[bytes] = []
     failed: list[bytes] = []
     codes: Counter[str] = Counter()
@@ -91,10 +95,9 @@ def commit_shard(job: JobStore, spec: JobSpec, opened: OpenShard, *, epoch: int,
         else:
             failed.append(encoded)
             codes[result.code] += 1
-    write = partial(job.write_part, shard=opened.shard.index, attempt=attempt)
+    write = partial(job.write_part, shard=index, attempt=attempt)
     results = write("results", lines=succeeded, part_format=spec.output_format) if succeeded else None
     errors = write("errors", lines=failed) if failed else None
-    index = opened.shard.index
     return job.commit(Commit(index, epoch, attempt, results, errors, len(succeeded), dict(codes), usage))
 
 

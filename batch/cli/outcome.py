@@ -88,7 +88,8 @@ class Outcome:
 
     def tell(self, exit_status: int) -> int:
         """Say how it ended; the exit code. A negative status is the signal that the worker died of."""
-        if self.job_store.manifest() is not None and exit_status in EXIT_CODES.values():
+        # EXIT_HELD: another attempt took the job over, and has ended it meanwhile.
+        if self.job_store.manifest() is not None and exit_status in (*EXIT_CODES.values(), EXIT_HELD):
             return close(self.job_store, as_json=self.as_json)
         if exit_status in (EXIT_INTERRUPTED, -signal.SIGINT):
             return interrupted(self.job_store, self.launch, as_json=self.as_json)

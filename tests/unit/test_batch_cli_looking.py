@@ -174,6 +174,15 @@ def test_a_held_job_names_its_holder(job: JobStore, tmp_path: Path, capsys: pyte
     assert f"{HOLDER.host} (process {HOLDER.pid}) since {AT}" in capsys.readouterr().err
 
 
+def test_a_job_that_was_taken_over_and_has_ended_is_told_by_its_ledger(
+    job: JobStore, spec: JobSpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(job, spec)
+
+    assert outcome(job, tmp_path).tell(5) == 0
+    assert "completed" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("exit_status", [130, -2])
 def test_an_interrupted_worker_is_no_failure(
     job: JobStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], exit_status: int

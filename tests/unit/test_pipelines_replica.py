@@ -126,6 +126,7 @@ def test_a_commit_that_another_attempt_made_meanwhile_stands() -> None:
     assert [commit] == other
     assert commit.epoch == 2
     assert "choices" in output(job)[0]["response"]["body"]
+    assert [found.key for found in open_store(job.uri).list("results/")] == [part.key for part in job.parts("results")]
 
 
 @pytest.mark.parametrize(
