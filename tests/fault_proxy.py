@@ -1,6 +1,7 @@
 """An HTTP proxy on loopback that injects one fault per planned call and counts the calls on the wire."""
 
 import http.client
+import random
 import socket
 import struct
 import threading
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 Fault = Literal["lost_ack", "500_after", "503_before", "reset_before", "hang", "truncated"]
 Reply = tuple[int, list[tuple[str, str]], bytes]
+BY_CHANCE: tuple[Fault, ...] = ("lost_ack", "500_after", "503_before", "reset_before")
 _OWN_HEADERS = ("content-length", "connection", "transfer-encoding")
 
 
@@ -25,15 +27,27 @@ class FaultProxy(ThreadingHTTPServer):
         self.upstream = urlsplit(upstream).netloc
         self.endpoint = f"http://127.0.0.1:{self.server_port}"
         self.ending = threading.Event()
+        self.suffered = 0
         self._planned: dict[str, deque[Fault]] = {}
+        self._chance: random.Random | None = None
+        self._share = 0.0
 
     def plan(self, method: str, *faults: Fault) -> None:
         self._planned.setdefault(method, deque()).extend(faults)
 
+    def sprinkle(self, share: float, chance: random.Random) -> None:
+        """Let that share of all calls suffer one of BY_CHANCE from now on."""
+        self._share, self._chance = share, chance
+
     def next_fault(self, method: str) -> Fault | None:
         self.calls.append(method)
         planned = self._planned.get(method)
-        return planned.popleft() if planned else None
+        if planned:
+            return planned.popleft()
+        if self._chance is None or self._chance.random() >= self._share:
+            return None
+        self.suffered += 1
+        return self._chance.choice(BY_CHANCE)
 
     def __enter__(self) -> Self:
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
