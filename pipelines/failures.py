@@ -10,6 +10,7 @@ from batch.errors import BatchError, JobFailed
 from connectors.errors import InputError, StoreError
 
 _OURS = (BatchError, StoreError, InputError)
+_RAYS_ADVICE = "\nFailed to apply UDF transform"
 
 
 @contextmanager
@@ -20,6 +21,7 @@ def job_failures() -> Iterator[None]:
     except RayError as error:
         root = _root(error)
         if isinstance(root, _OURS):
+            root.args = (str(root).partition(_RAYS_ADVICE)[0], *root.args[1:])
             raise root from error
         if isinstance(root, ActorDiedError) and root.actor_init_failed:
             raise JobFailed(

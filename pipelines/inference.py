@@ -67,9 +67,13 @@ def run_shards(job: JobStore, plan: Plan, *, epoch: int, replicas: Replicas) -> 
 
 
 def configure_ray_data() -> None:
-    """One block per shard and per receipt, each handed on at once; no progress bars, no polling threads."""
+    """One block per shard and per receipt, each handed on at once; no progress bars, no polling threads.
+
+    An actor's exception comes back as it was raised: Ray Data's own wrapping would leave out the reason.
+    """
     context = DataContext.get_current()
     context.target_max_block_size = 1
+    context.raise_original_map_exception = True
     context.execution_options.preserve_order = False
     context.enable_progress_bars = False
     context.memory_usage_poll_interval_s = None

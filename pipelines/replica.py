@@ -19,7 +19,7 @@ from batch.records import Commit, Crash, EngineReport, Stop
 from batch.request import Decoder, Request
 from batch.result import Code, Result, RowFailure, Usage
 from batch.state import RUNNING_PHASE
-from connectors.errors import Changed
+from connectors.errors import Changed, NotFound
 from connectors.inputs import InputFile, PieceReader
 from pipelines.admission import KILLS_TO_CONVICT, Admission
 from pipelines.engines.base import Answer, Engine, EngineDead
@@ -127,7 +127,7 @@ class Replica:
         try:
             async with self._reading:  # the reader keeps one cursor per file: pieces in order, one pass
                 lines = await asyncio.to_thread(self._reader.read, file, shard.piece)
-        except Changed as error:
+        except (Changed, NotFound) as error:
             raise InputChanged(f"{planned.uri} changed after the job was planned ({error}); start a new job") from error
         rows = shard.rows_among(lines)
         return OpenShard(shard, planned.uri, rows, [None] * len(rows))

@@ -7,14 +7,18 @@ from typing import Any
 import pytest
 from terminal import Output, Terminal, wait_until
 
+from batch.clock import SystemClock
+from batch.job_store import JobStore
+from batch.state import JobState
+
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 
 ROWS = 2500
 RUN = ("run", "in.jsonl", "--model", "m", "--engine", "echo", "--output", "out")
 
 
-def write_rows(terminal: Terminal, *first: str) -> None:
-    rows = [json.dumps({"custom_id": f"row-{n:05d}", "prompt": f"number {n}"}) for n in range(ROWS)]
+def write_rows(terminal: Terminal, *first: str, count: int = ROWS) -> None:
+    rows = [json.dumps({"custom_id": f"row-{n:05d}", "prompt": f"number {n}"}) for n in range(count)]
     (terminal.folder / "in.jsonl").write_text("\n".join([*first, *rows]) + "\n")
 
 
@@ -83,3 +87,21 @@ def test_an_error_budget_that_is_spent_fails_the_job_and_keeps_what_is_done(term
     codes = check_rest(Output(terminal.folder / "out"), state="FAILED", code="cancelled")
     assert codes["malformed_json"] == 11
     assert "11 rows failed; --max-failed-rows 10 allows 10." in ended.stdout
+
+
+def test_an_input_that_changes_under_a_job_fails_it_with_the_reason(terminal: Terminal) -> None:
+    write_rows(terminal, count=10 * ROWS)  # more shards than are open at once
+    output = Output(terminal.folder / "out")
+    running = terminal.start(*RUN, "--engine-arg", "delay_s=1")
+    wait_until(output.commits, "a shard is committed")
+    write_rows(terminal, "{}")
+
+    said, told = running.communicate(timeout=120)
+
+    assert running.returncode == 1
+    assert "in.jsonl changed after the job was planned" in said + told
+    assert "start a new job" in said + told
+    assert "Traceback" not in said + told
+    assert "UDF" not in said + told
+    assert JobStore.open(str(output.folder)).record(SystemClock().now()).state is JobState.FAILED
+    assert not (output.folder / "manifest.json").exists()

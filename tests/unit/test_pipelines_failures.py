@@ -2,7 +2,7 @@
 
 import pytest
 from ray.data.exceptions import SystemException
-from ray.exceptions import ActorDiedError, RayTaskError, UserCodeException
+from ray.exceptions import ActorDiedError, RayTaskError
 
 from batch.errors import InputChanged, JobFailed
 from connectors.errors import Changed, Forbidden, StoreError, Unavailable
@@ -10,10 +10,9 @@ from pipelines.failures import job_failures
 
 
 def task_error(cause: Exception) -> Exception:
-    """As Ray Data raises what an actor raised: user code's exception in a task's error, remade as its own kind."""
-    wrapped = UserCodeException("the actor failed")
-    wrapped.__cause__ = cause
-    error = RayTaskError("MapWorker.submit", "Traceback ...", wrapped)
+    """As Ray Data raises what an actor raised: with advice of its own, in a task's error that is of the same kind."""
+    cause.args = (f"{cause.args[0]}\nFailed to apply UDF transform after 1/1 attempts.\nTo change ...", *cause.args[1:])
+    error = RayTaskError("MapWorker.submit", "Traceback ...", cause)
     raised = error.as_instanceof_cause()
     assert isinstance(raised, Exception)
     return raised
@@ -27,8 +26,11 @@ def raised_for(error: BaseException) -> BaseException:
 
 @pytest.mark.parametrize("cause", [InputChanged("a.jsonl changed"), JobFailed("no model"), Unavailable("503")])
 def test_our_own_errors_come_out_as_they_went_in(cause: Exception) -> None:
+    said = str(cause)
+
     assert raised_for(task_error(cause)) is cause
     assert isinstance(cause, JobFailed | StoreError)
+    assert str(cause) == said
 
 
 def test_the_cause_is_found_in_groups_of_groups() -> None:

@@ -10,7 +10,7 @@ import pytest
 from engines import ScriptedEngine, answered, dies, ids, output, planned_job, refused, row, rows, started
 from fast_loop import run_fast
 
-from batch.errors import InputChanged, JobFailed
+from batch.errors import JobFailed
 from batch.job_store import JobStore
 from batch.records import Commit, EngineReport, Stop, StopState, Tally
 from batch.request import Request
@@ -295,15 +295,6 @@ def test_carried_fields_stand_in_results_and_errors() -> None:
 
     assert [line["metadata"] for line in output(job)] == [{"level": 1}, {"level": None}]
     assert [line["metadata"] for line in output(job, "errors")] == [{"level": 2}]
-
-
-def test_an_input_that_changed_after_the_plan_is_refused(tmp_path: Path) -> None:
-    job = planned_job(rows(2), root=str(tmp_path))
-    with (tmp_path / "in.jsonl").open("ab") as changed:
-        changed.write(b"more\n")
-
-    with pytest.raises(InputChanged, match=r"in\.jsonl changed after the job was planned.*start a new job"):
-        run_job(job, ScriptedEngine())
 
 
 def test_a_job_without_a_plan_is_refused() -> None:
