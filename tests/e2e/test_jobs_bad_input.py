@@ -14,7 +14,8 @@ from terminal import Output, Terminal
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 
-RUN = ("run", "bad.jsonl", "cut.jsonl.gz", "cut.jsonl.zst", "empty.jsonl", "--model", "m", "--output", "out")
+FILES = ("bad.jsonl", "cut.jsonl.gz", "cut.jsonl.zst", "empty.jsonl", "more.jsonl")
+RUN = ("run", *FILES, "--model", "m", "--output", "out")
 ECHO = ("--engine", "echo")
 GOOD, BLANK = "good", "blank"
 
@@ -85,6 +86,7 @@ def ended(person: dict[str, str], ray_cluster: str, tmp_path_factory: pytest.Tem
     folder = tmp_path_factory.mktemp("bad")
     (folder / "bad.jsonl").write_bytes(b"\n".join(case.raw for case in CASES))
     (folder / "empty.jsonl").touch()
+    (folder / "more.jsonl").write_bytes(b"\r\n".join([chat("more"), chat("last"), chat("hot"), b""]))
     (folder / "cut.jsonl.gz").write_bytes(gzip.compress(chat("whole-gz") + b"\n") + gzip.compress(chat("half"))[:-9])
     whole, half = (zstandard.compress(text) for text in (chat("whole-zst") + b"\n", chat("half")))
     (folder / "cut.jsonl.zst").write_bytes(whole + half[:-1])
@@ -112,7 +114,7 @@ def test_good_rows_are_answered_in_input_order(ended: Ended) -> None:
     answered = [row["custom_id"] for row in ended.output.rows("results")]
 
     expected = [case.custom_id for case in CASES if case.fate == GOOD]
-    assert answered == [*expected, "whole-gz", "whole-zst"]
+    assert answered == [*expected, "whole-gz", "whole-zst", "more"]
     contents = {
         row["custom_id"]: row["response"]["body"]["choices"][0]["message"] for row in ended.output.rows("results")
     }
@@ -156,6 +158,12 @@ def test_the_end_of_a_cut_file_is_a_failure_and_no_silence(ended: Ended, file: s
     assert "cut off" in row["error"]["message"]
 
 
+def test_an_id_that_another_file_uses_first_is_a_duplicate(ended: Ended) -> None:
+    told = {row["custom_id"]: row["error"]["code"] for row in failures(ended, "more.jsonl")}
+
+    assert told == {"last": "duplicate_custom_id", "hot": "duplicate_custom_id"}
+
+
 def test_the_ledger_closes(ended: Ended) -> None:
     manifest = ended.output.manifest()
 
@@ -165,7 +173,7 @@ def test_the_ledger_closes(ended: Ended) -> None:
     assert (manifest["succeeded"], manifest["failed"]) == (len(results), len(errors))
     assert manifest["blank"] == sum(case.fate == BLANK for case in CASES)
     assert manifest["failed_by_code"] == dict(codes)
-    assert [planned["lines"] for planned in manifest["inputs"]] == [len(CASES), 2, 2, 0]
+    assert [planned["lines"] for planned in manifest["inputs"]] == [len(CASES), 2, 2, 0, 3]
     assert len({row["id"] for row in results + errors}) == len(results) + len(errors)
 
 
