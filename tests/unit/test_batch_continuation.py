@@ -7,7 +7,7 @@ import orjson
 import pytest
 from endings import Failing, end, plan_of
 from engines import ids, output, planned_job, row, rows
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jobs import CREATED_AT, make_spec
 
@@ -175,6 +175,7 @@ def test_an_input_that_is_not_what_it_was_is_refused() -> None:
 CODES = st.sampled_from([Code.TIMEOUT, Code.INTERNAL, Code.ENGINE_CRASH])
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     first=st.dictionaries(st.sampled_from([f"r{n}" for n in range(8)]), CODES, min_size=1),
     second=st.dictionaries(st.sampled_from([f"r{n}" for n in range(8)]), CODES),
