@@ -68,10 +68,17 @@ _TRUTH = Bound("true or false", lambda value: isinstance(value, bool))
 _OBJECTS = Bound("a list of objects", lambda value: isinstance(value, list) and all(type(v) is dict for v in value))
 _OBJECT = Bound("an object", lambda value: isinstance(value, dict))
 
+
+def _object_without(name: str, why: str) -> Bound:
+    return Bound(f"an object without {name}: {why}", lambda value: isinstance(value, dict) and name not in value)
+
+
 _EVERYWHERE = {
     "model": Bound("the name of a model", lambda value: isinstance(value, str)),
     "stream": Bound("false or absent (a batch has no stream to write to)", lambda value: value is False),
     "chat_template": Bound(f"nothing here: {_NEVER}", lambda _: False),
+    "chat_template_kwargs": _object_without("chat_template", _NEVER),
+    "mm_processor_kwargs": _object_without("trust_remote_code", "no row makes a model's code run"),
 }
 _GENERATION = _EVERYWHERE | {
     "temperature": _between(0.0, 2.0),
@@ -93,7 +100,6 @@ _BOUNDS: dict[str, dict[str, Bound]] = {
         "logprobs": _TRUTH,
         "tools": _OBJECTS,
         "response_format": _OBJECT,
-        "chat_template_kwargs": _OBJECT,
     },
     # max_tokens=0 with echo only scores the prompt, so there is no lower bound of 1 here.
     "/v1/completions": _GENERATION | {"max_tokens": _integer(0), "response_format": _OBJECT},

@@ -30,6 +30,7 @@ def parquet_lines(stream: BinaryIO, name: str, *, start: int, max_line_bytes: in
     try:
         table = pq.ParquetFile(stream, pre_buffer=False)
         _refuse_duplicates(table.schema_arrow.names, name)
+        _refuse_code(table.schema_arrow, name)
         groups, row = _groups_from(table, start)
         batches = table.iter_batches(batch_size=_ROWS_AT_ONCE, row_groups=groups) if groups else ()
         for batch in batches:
@@ -104,6 +105,26 @@ def _refuse_duplicates(names: list[str], file: str) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise UnsupportedFormat(f"{file}: column names must differ, {', '.join(map(repr, repeated))} repeats")
+
+
+def _refuse_code(schema: Any, file: str) -> None:
+    """Refuse columns whose values Python code makes: Ray registers such a type, which unpickles what a file holds."""
+    for field in schema:
+        if _is_made_by_code(field.type):
+            raise UnsupportedFormat(
+                f"{file}: column {field.name!r} has the extension type {field.type}, which is not read because it may "
+                "run code; write the file with plain columns"
+            )
+
+
+def _is_made_by_code(kind: Any) -> bool:
+    import pyarrow as pa
+
+    if isinstance(kind, pa.ExtensionType):
+        return True
+    inner = [kind.field(index).type for index in range(kind.num_fields)]
+    inner += [kind.value_type] if pa.types.is_dictionary(kind) else []
+    return any(map(_is_made_by_code, inner))
 
 
 def _groups_from(table: Any, start: int) -> tuple[list[int], int]:
