@@ -7,7 +7,7 @@ MODEL := pipelines/models/arithmetic
 FAST := not slow and not cloud and not ray and not vllm and not gpu
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check fix bench chaos
+.PHONY: help setup demo test check fix bench chaos nightly
 
 help:
 	@echo "make setup   the environment in .venv: CPU or CUDA build, whichever this machine needs"
@@ -17,6 +17,7 @@ help:
 	@echo "make fix     format, and mend what the linter can"
 	@echo "make bench   throughput, overhead and memory, beside plain vLLM"
 	@echo "make chaos   the commit protocol under every pair of faults and thousands of random schedules (6 minutes)"
+	@echo "make nightly what make chaos does, and real kills: a hundred and ten, frozen workers, lost nodes (an hour)"
 
 setup:
 	@$(PYTHON) .ci/setup.py
@@ -48,3 +49,6 @@ bench: setup
 
 chaos: setup
 	BATCHCTL_CHAOS=nightly $(BIN)/python -m pytest -q -s tests/chaos/test_commit_protocol.py
+
+nightly: setup
+	BATCHCTL_CHAOS=nightly $(BIN)/python -m pytest -q -s tests/chaos

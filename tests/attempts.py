@@ -80,11 +80,11 @@ class Attempts:
     def raylet(self) -> list[Process]:
         return [process for process in self.family() if process.command.split(" ")[0].endswith("/raylet")]
 
-    def engine_runs(self) -> bool:
-        """Whether an engine of the latest attempt says that it answers rows."""
-        number = int(max(self.numbers(), default="0"))
-        keys = [found.key for found in self.store.list(f"_job/engines/{number:08d}/")]
-        return any(decode_record(EngineReport, self.store.get(key), key=key).phase == "running" for key in keys)
+    def busy_engines(self) -> list[EngineReport]:
+        """What the engines with rows in hand say, each its latest word."""
+        keys = [found.key for found in self.store.list("_job/engines/")]
+        reports = [decode_record(EngineReport, self.store.get(key), key=key) for key in keys]
+        return [report for report in reports if report.open]
 
     def numbers(self) -> list[str]:
         """The attempts so far."""
