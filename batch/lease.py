@@ -107,6 +107,7 @@ def _progress_so_far(job_store: JobStore, latest: Epoch | None) -> Progress:
         completion_tokens_per_s=0.0,
         eta_s=None,
         message="",
+        retries=0,
     )
 
 

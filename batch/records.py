@@ -63,6 +63,7 @@ class Progress:
     completion_tokens_per_s: float = 0.0
     eta_s: float | None = None
     message: str = ""
+    retries: int = 0  # of calls to stores, by this attempt's processes
 
     @property
     def rows_done(self) -> int:
@@ -143,12 +144,13 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class EngineReport:
-    """What one engine says of itself: its phase, and by shard number the rows answered but not yet committed."""
+    """What one engine says of itself: its phase, by shard number the rows that wait for a commit, its retries."""
 
     epoch: int
     name: str
     phase: str
     open: dict[str, Tally] = field(default_factory=dict)
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,11 @@ def retried() -> Mapping[str, Retried]:
     return _process_tally.read()
 
 
+def retries() -> int:
+    """How many tries after first ones this process has made, over all verbs."""
+    return sum(each.tries for each in retried().values())
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Retry on Unavailable with full jitter until the budget is spent.

@@ -18,6 +18,7 @@ from batch.records import Progress, Stop, StopState, Tally
 from batch.spec import JobSpec
 from batch.state import RUNNING_PHASE
 from connectors.errors import StoreError
+from connectors.retry import retries
 from pipelines.progress import ProgressFold
 from pipelines.replica import STARTING_PHASE
 
@@ -89,7 +90,7 @@ class Pulse:
             self._fold.reported(reports)
             if self._phase == STARTING_PHASE and self._fold.is_running:
                 self._phase = RUNNING_PHASE
-            progress = self._fold.progress(self._clock.monotonic(), self._message)
+            progress = self._fold.progress(self._clock.monotonic(), self._message, own_retries=retries())
         self._lease.renew(self._phase, progress)
         stop = limit_passed(self._spec, progress, now=self._clock.now())
         if stop is not None and self._phase != "writing":

@@ -16,6 +16,7 @@ class ProgressFold:
         self._rows_total = rows_total
         self._committed: dict[int, Tally] = {}
         self._open: dict[int, Tally] = {}
+        self._engine_retries = 0
         self._sum = Tally()
         self._samples: deque[tuple[float, Tally]] = deque()
         self.is_running = False
@@ -37,8 +38,9 @@ class ProgressFold:
 
     def reported(self, reports: Iterable[EngineReport]) -> None:
         """Replace what is known of the open shards."""
-        self._open = {}
+        self._open, self._engine_retries = {}, 0
         for report in reports:
+            self._engine_retries += report.retries
             if report.phase == RUNNING_PHASE and not self.is_running:
                 self.is_running = True
                 self._samples.clear()  # rates begin with the first engine, not with its start
@@ -49,8 +51,8 @@ class ProgressFold:
     def failed(self) -> int:
         return self._now().failed
 
-    def progress(self, now_s: float, message: str = "") -> Progress:
-        """The progress at `now_s` (monotonic seconds); rates over the last 30 s."""
+    def progress(self, now_s: float, message: str = "", *, own_retries: int = 0) -> Progress:
+        """The progress at `now_s` (monotonic seconds); rates over the last 30 s. `own_retries`: of this process."""
         done = self._now()
         self._samples.append((now_s, done))
         while len(self._samples) > 1 and now_s - self._samples[1][0] >= RATE_WINDOW_S:
@@ -70,6 +72,7 @@ class ProgressFold:
             completion_tokens_per_s=max(0.0, (done.completion_tokens - before.completion_tokens) / elapsed_s),
             eta_s=left / rows_per_s if rows_per_s > 0 else None,
             message=message,
+            retries=own_retries + self._engine_retries,
         )
 
     def _now(self) -> Tally:

@@ -21,6 +21,7 @@ from batch.result import Code, Result, RowFailure, Usage
 from batch.state import RUNNING_PHASE
 from connectors.errors import Changed, NotFound
 from connectors.inputs import InputFile, PieceReader
+from connectors.retry import retries
 from pipelines.admission import KILLS_TO_CONVICT, Admission
 from pipelines.engines.base import Answer, Engine, EngineDead
 from pipelines.journal import NO_PAST, Past, RowPlace, encode_segment
@@ -97,7 +98,8 @@ class Replica:
         """What the engine is doing, and the rows answered so far in shards that have no commit yet."""
         is_ready = self._engine.done() and self._engine.exception() is None
         phase = RUNNING_PHASE if is_ready else STARTING_PHASE
-        return EngineReport(self._epoch, self._name, phase, {str(i): opened.tally for i, opened in self._open.items()})
+        open_shards = {str(i): opened.tally for i, opened in self._open.items()}
+        return EngineReport(self._epoch, self._name, phase, open_shards, retries())
 
     async def keep_answers(self) -> None:
         """Put the answers of open shards that the journal lacks into it."""

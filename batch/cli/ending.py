@@ -22,7 +22,8 @@ _READ_ERROR_LINES = 20_000
 def summary(job_store: JobStore, manifest: Manifest, *, as_json: bool) -> str:
     """The ledger for a person, with three examples of each code; or as one JSON object."""
     stop = job_store.stop() if manifest.state is not FinalState.COMPLETED else None
-    told = Told(job_store.uri, manifest, find_examples(job_store, manifest), stop.message if stop else "")
+    examples, retries = find_examples(job_store, manifest), count_retries(job_store)
+    told = Told(job_store.uri, manifest, examples, stop.message if stop else "", retries)
     return _as_json(told) if as_json else _as_text(told)
 
 
@@ -34,6 +35,7 @@ class Told:
     manifest: Manifest
     examples: list[Example]
     reason: str
+    retries: int
 
     @property
     def took_s(self) -> float:
@@ -71,6 +73,12 @@ def find_examples(job_store: JobStore, manifest: Manifest) -> list[Example]:
     return found
 
 
+def count_retries(job_store: JobStore) -> int:
+    """How many calls to stores were tried again, over all attempts, as their last heartbeats say."""
+    heartbeats = (job_store.heartbeat(number) for number in job_store.epoch_numbers())
+    return sum(heartbeat.progress.retries for heartbeat in heartbeats if heartbeat is not None)
+
+
 def _first(lines: Iterable[bytes], limit: int) -> Iterator[bytes]:
     for count, line in enumerate(lines):
         if count >= limit:
@@ -102,6 +110,8 @@ def _as_text(told: Told) -> str:
         lines.append(f"          {line}" if line.startswith(" ") else f"  failed  {line}")
     for path, parts, count_bytes in told.files:
         lines.append(f"  files   {address(path)} ({parts:,} part{'s' if parts != 1 else ''}, {size(count_bytes)})")
+    if told.retries:
+        lines.append(f"  retries {told.retries:,} call{'s' if told.retries != 1 else ''} to a store tried again")
     lines.append(f"  ledger  {address(told.uri.rstrip('/'))}/manifest.json")
     return "\n".join(lines)
 
@@ -134,6 +144,7 @@ def _as_json(told: Told) -> str:
         "completion_tokens": manifest.usage.completion_tokens,
         "cached_tokens": manifest.usage.cached_tokens,
         "attempts": manifest.attempts,
+        "retries": told.retries,
         "took_s": round(told.took_s, 3),
         "rows_per_s": None if rows_per_s is None else round(rows_per_s, 3),
         "files": [path for path, _, _ in told.files] + [f"{told.uri.rstrip('/')}/manifest.json"],

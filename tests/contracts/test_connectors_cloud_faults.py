@@ -7,11 +7,17 @@ import time
 
 import pytest
 from fault_proxy import Fault
+from jobs import HOLDER, FakeClock, make_spec
 from stores import HEADS, WRITES, FaultyStore
 
+from batch.cli.ending import count_retries
+from batch.job_store import JobStore
+from batch.lease import claim
+from batch.plan import make_plan
 from connectors.errors import Changed, NotFound, Unavailable
-from connectors.retry import Retried
+from connectors.retry import Retried, retries
 from connectors.store import create_once
+from pipelines.attempt import Pulse
 
 AFTER_APPLY: list[Fault] = ["lost_ack", "500_after"]
 
@@ -145,3 +151,23 @@ def test_a_server_that_stays_down_is_unavailable(faulty: FaultyStore) -> None:
     assert faulty.tally.read()["create"] == Retried(
         tries=len(faulty.proxy.calls) - 1, waited_s=faulty.tally.read()["create"].waited_s, given_up=1
     )
+
+
+def test_a_jobs_heartbeat_and_its_end_count_what_was_retried(faulty: FaultyStore) -> None:
+    """Through the proxy, by the tally of the process, as a worker has it."""
+    faulty.direct.put("in.jsonl", b'{"custom_id":"a","body":{"prompt":"x"}}\n')
+    spec = make_spec(inputs=(f"{faulty.store.uri}/in.jsonl",), output=f"{faulty.store.uri}/out")
+    job = JobStore.open(spec.output)
+    job.create_spec(spec)
+    faulty.proxy.plan("GET", "503_before", "503_before")
+    plan = job.create_plan(make_plan(spec))
+    lease = claim(job, HOLDER, clock=FakeClock())
+    pulse = Pulse(job, lease, clock=FakeClock(), on_lost=lambda: None)
+    pulse.planned(plan)
+    faulty.proxy.plan(WRITES[faulty.kind], "503_before")
+    before = retries()
+    pulse.writing()
+    pulse.writing()
+
+    assert before >= 2
+    assert count_retries(job) == retries() == before + 1

@@ -15,7 +15,7 @@ from batch.clock import SystemClock, rfc3339
 from batch.job_store import JobStore
 from batch.manifest import Closing, FinalState, close_ledger
 from batch.plan import make_plan
-from batch.records import AttemptEnd, Epoch, Exit, Stop, StopState
+from batch.records import AttemptEnd, Epoch, Exit, Progress, Stop, StopState
 from batch.spec import JobSpec
 from batch.workspace import JobPointer, Workspace
 
@@ -76,6 +76,21 @@ def test_a_job_is_found_by_its_id_too(call: CommandLine, job: JobStore, spec: Jo
     assert len(by_id.out.splitlines()) == 5
     assert by_name.out == by_id.out
     assert call("results", "out").out == by_id.out
+
+
+def test_the_summary_tells_the_retries_of_all_attempts_where_there_were_any(
+    call: CommandLine, job: JobStore, spec: JobSpec
+) -> None:
+    finish(job, spec)
+    calm, calm_json = call("watch", spec.output), call("watch", spec.output, "-o", "json")
+    job.beat(replace(make_heartbeat(epoch=1), progress=Progress(retries=1_200)))
+    job.create_epoch(Epoch(2, HOLDER, AT, {}))
+    job.beat(replace(make_heartbeat(epoch=2), progress=Progress(retries=34)))
+    busy, busy_json = call("watch", spec.output), call("watch", spec.output, "-o", "json")
+
+    assert "retries" not in calm.out
+    assert "  retries 1,234 calls to a store tried again" in busy.out
+    assert [json.loads(told.out)["retries"] for told in (calm_json, busy_json)] == [0, 1234]
 
 
 def test_watching_a_finished_job_prints_its_summary_with_escaped_examples(

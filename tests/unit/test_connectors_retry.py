@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from connectors.errors import NotFound, Unavailable
-from connectors.retry import Retried, Retry, Tally, retried
+from connectors.retry import Retried, Retry, Tally, retried, retries
 
 
 class Clock:
@@ -92,6 +92,7 @@ def test_the_process_counts_what_it_retried() -> None:
     before = retried().get("list", Retried())
     retry_on(Clock()).run(Flaky(Unavailable("503")), verb="list")
     assert retried()["list"].tries == before.tries + 1
+    assert retries() == sum(each.tries for each in retried().values()) > 0
 
 
 def test_each_retry_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -12,6 +12,8 @@ from batch.job_store import JobStore
 from batch.lease import claim
 from batch.plan import Plan
 from batch.records import EngineReport, Epoch, Progress, StopState, Tally
+from connectors.errors import Unavailable
+from connectors.retry import Retry, retries
 from pipelines.attempt import Pulse, limit_passed
 
 CREATED = datetime(2026, 1, 31, 11, 0, tzinfo=UTC)
@@ -77,6 +79,29 @@ def test_the_heartbeat_tells_the_phase_and_counts_earlier_commits() -> None:
     assert heartbeat is not None
     assert heartbeat.phase == "writing"
     assert (heartbeat.progress.rows_total, heartbeat.progress.succeeded, heartbeat.progress.failed) == (9, 5, 1)
+
+
+def test_the_heartbeat_counts_the_retries_of_the_worker_and_of_its_engines() -> None:
+    job = planned_job(rows(3))
+    lease = claim(job, HOLDER, clock=FakeClock())
+    pulse = Pulse(job, lease, clock=FakeClock(), on_lost=lambda: None)
+    pulse.planned(planned(job))
+    for name, count in (("a", 2), ("b", 5)):
+        job.report_engine(EngineReport(1, name, "running", {}, count))
+    job.report_engine(EngineReport(1, "a", "running", {}, 3))
+    failing = iter([Unavailable("503"), Unavailable("503")])
+
+    def flaky() -> None:
+        for error in failing:
+            raise error
+
+    before = retries()
+    Retry(sleep=lambda _: None).run(flaky, verb="put")
+    pulse.writing()
+
+    heartbeat = job.heartbeat(1)
+    assert heartbeat is not None
+    assert heartbeat.progress.retries == before + 2 + 3 + 5
 
 
 def test_a_limit_that_passes_while_the_ledger_is_closed_stops_nothing() -> None:
