@@ -4,6 +4,7 @@ import http.client
 import random
 import socket
 import struct
+import sys
 import threading
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -48,6 +49,11 @@ class FaultProxy(ThreadingHTTPServer):
             return None
         self.suffered += 1
         return self._chance.choice(BY_CHANCE)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Quiet about a client that was killed."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # typed by what sockets there are
 
     def __enter__(self) -> Self:
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
