@@ -51,6 +51,7 @@ class SpecOptions(TypedDict, total=False):
     deadline_s: float | None
     row_timeout_s: float | None
     journal_every_s: float
+    deduplicate: bool
     output_format: Literal["jsonl", "parquet"]
 
 

@@ -94,7 +94,6 @@ class Closing:
     started_at: str
     finished_at: str
     model_revision: str = ""
-    rows_served_by_deduplication: int = 0
 
 
 def close_ledger(
@@ -120,7 +119,7 @@ def close_ledger(
         results=tuple(commit.results for commit in in_order if commit.results),
         errors=tuple(commit.errors for commit in in_order if commit.errors),
         usage=sum((commit.usage for commit in in_order), Usage()),
-        rows_served_by_deduplication=closing.rows_served_by_deduplication,
+        rows_served_by_deduplication=sum(commit.copied for commit in in_order),
         model=ModelIdentity(spec.model, closing.model_revision),
         engine=closing.engine,
         attempts=closing.attempts,

@@ -94,7 +94,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The receipt that makes a shard's parts the output of that shard."""
+    """The receipt that makes a shard's parts the output of that shard.
+
+    `copied`: how many of the succeeded rows got a copy of the answer to an equal request; `usage` has nothing for them.
+    """
 
     shard: int
     epoch: int
@@ -104,6 +107,7 @@ class Commit:
     succeeded: int
     failed_by_code: dict[str, int] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
+    copied: int = 0
 
     @property
     def failed(self) -> int:

@@ -73,12 +73,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """The engine's answer to one row. `body`: the response body, JSON, written as it is."""
+    """The engine's answer to one row. `body`: the response body, JSON, written as it is.
+
+    `usage`: what was computed for this row; nothing for a copy (`is_copy`) of the answer to an equal request.
+    """
 
     custom_id: str
     body: bytes
     usage: Usage
     metadata: dict[str, object] | None = None
+    is_copy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ class JobSpec:
     deadline_s: float | None = None  # after created_at
     row_timeout_s: float | None = None  # of one row in the engine, waiting included
     journal_every_s: float = 30.0  # how much work a crash may cost, besides the rows in flight
+    deduplicate: bool = True  # ask equal requests once, where their answer is determined
     max_line_bytes: int = 10 * 2**20
     output_format: Literal["jsonl", "parquet"] = "jsonl"
     shard_rows: int = 512

@@ -46,7 +46,7 @@ class OpenShard:
     def result_of(self, row: int, request: Request, answer: Answer) -> Result:
         """What an answer makes of a row."""
         if answer.code is None:
-            return Success(request.custom_id, answer.body, answer.usage, request.metadata)
+            return Success(request.custom_id, answer.body, answer.usage, request.metadata, answer.is_copy)
         return self._failure(row, request, answer.code, _error_message(answer.body), answer)
 
     def stopped(self, row: int, request: Request, stop: Stop) -> RowFailure:
@@ -85,6 +85,7 @@ def commit_shard(job: JobStore, spec: JobSpec, opened: OpenShard, *, epoch: int,
     failed: list[bytes] = []
     codes: Counter[str] = Counter()
     usage = Usage()
+    copied = 0
     for line, result in zip(opened.rows, opened.results, strict=True):
         if result is None:
             raise RuntimeError(f"{opened.file}:{line.number}: the row has no result")
@@ -92,13 +93,14 @@ def commit_shard(job: JobStore, spec: JobSpec, opened: OpenShard, *, epoch: int,
         if isinstance(result, Success):
             succeeded.append(encoded)
             usage += result.usage
+            copied += result.is_copy
         else:
             failed.append(encoded)
             codes[result.code] += 1
     write = partial(job.write_part, shard=index, attempt=attempt)
     results = write("results", lines=succeeded, part_format=spec.output_format) if succeeded else None
     errors = write("errors", lines=failed) if failed else None
-    return job.commit(Commit(index, epoch, attempt, results, errors, len(succeeded), dict(codes), usage))
+    return job.commit(Commit(index, epoch, attempt, results, errors, len(succeeded), dict(codes), usage, copied))
 
 
 def _error_message(body: bytes) -> str:

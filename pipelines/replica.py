@@ -26,6 +26,7 @@ from pipelines.admission import KILLS_TO_CONVICT, Admission
 from pipelines.engines.base import Answer, Engine, EngineDead
 from pipelines.journal import NO_PAST, Past, RowPlace, encode_segment
 from pipelines.open_shard import OpenShard, commit_shard
+from pipelines.sharing import SharedAnswers
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Replica:
         self._reader = PieceReader(max_line_bytes=self._spec.max_line_bytes)
         self._engine = asyncio.ensure_future(starting)
         self._admission = Admission()
+        self._shared = SharedAnswers()
         self._engine.add_done_callback(self._open_window)
         self._reading = asyncio.Lock()
         self._turn = asyncio.Lock()
@@ -199,12 +201,18 @@ class Replica:
             return opened.stopped(row, request, self._stop)
         try:
             async with asyncio.timeout(self._spec.row_timeout_s):
-                answer = await self._ask(request)
+                answer = await self._answer(request)
         except TimeoutError:
             message = f"no answer within {self._spec.row_timeout_s:g} s (--row-timeout)"
             answer = _refusal(HTTPStatus.GATEWAY_TIMEOUT, Code.TIMEOUT, message)
-        opened.unkept[row] = answer
+        if not answer.is_copy:
+            opened.unkept[row] = answer
         return opened.result_of(row, request, answer)
+
+    async def _answer(self, request: Request) -> Answer:
+        if not self._spec.deduplicate:
+            return await self._ask(request)
+        return await self._shared.answer(request, self._ask)
 
     async def _ask(self, request: Request) -> Answer:
         engine = self._engine.result()

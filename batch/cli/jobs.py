@@ -111,6 +111,7 @@ def _spec_options(lines: LineFlags, given: dict[str, Any]) -> SpecOptions:
         "deadline_s": given["deadline"],
         "row_timeout_s": given["row_timeout"],
         "journal_every_s": given["journal_every"],
+        "deduplicate": given["deduplicate"],
         "output_format": given["output_format"],
     }
 

@@ -40,6 +40,7 @@ class JobFlags:
     deadline: float | None
     row_timeout: float | None
     journal_every: float
+    deduplicate: bool
     output_format: Literal["jsonl", "parquet"]
 
 
@@ -103,6 +104,7 @@ def job_spec(
         deadline_s=flags.deadline,
         row_timeout_s=flags.row_timeout,
         journal_every_s=flags.journal_every,
+        deduplicate=flags.deduplicate,
         output_format=flags.output_format,
     )
     return replace(spec, job_id=flags.job_id or default_job_id(spec))

@@ -24,7 +24,7 @@ def engine_options(function: Function) -> Function:
 
 
 def limit_options(function: Function) -> Function:
-    """--on-invalid, --max-failed-rows, --deadline, --row-timeout, --journal-every and --output-format."""
+    """What the job tolerates, how long it may take, how it keeps answers and how it writes them."""
     for option in reversed(
         (
             click.option(
@@ -48,6 +48,12 @@ def limit_options(function: Function) -> Function:
                 default="30s",
                 show_default=True,
                 help="Keep answers that often: what a crash may cost, besides the rows in flight.",
+            ),
+            click.option(
+                "--deduplicate/--no-deduplicate",
+                default=True,
+                show_default=True,
+                help="Ask equal requests once, where temperature 0 or a seed determines the answer.",
             ),
             click.option(
                 "--output-format",

@@ -12,13 +12,14 @@ class Answer:
     """What an OpenAI-compatible server would have answered to one request.
 
     `body` is JSON: the response object when `status_code` is 200, else `{"error": {...}}`,
-    and `code` then says which kind of row failure it is.
+    and `code` then says which kind of row failure it is. `is_copy`: it was computed for another, equal request.
     """
 
     status_code: int
     body: bytes
     usage: Usage
     code: Code | None = None
+    is_copy: bool = False
 
 
 class EngineDead(Exception):

@@ -33,6 +33,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "max_failed_rows": st.sampled_from([None, "3", "5%"]),
     "deadline_s": st.none() | st.floats(1, 1e6),
     "row_timeout_s": st.none() | st.floats(1, 1e6),
+    "deduplicate": st.booleans(),
     "max_line_bytes": st.integers(1, 10**9),
     "output_format": st.sampled_from(["jsonl", "parquet"]),
     "shard_rows": st.integers(1, 10**6),

@@ -9,7 +9,7 @@ from batch.manifest import Closing, FinalState, LedgerOpen, Manifest, close_ledg
 from batch.plan import Plan, PlannedInput
 from batch.records import Commit, CorruptRecord, Stop, StopState
 
-CLOSING = Closing(ENGINE, 2, "2026-01-31T11:30:00.000000Z", "2026-01-31T11:40:00.000000Z", "main", 3)
+CLOSING = Closing(ENGINE, 2, "2026-01-31T11:30:00.000000Z", "2026-01-31T11:40:00.000000Z", "main")
 
 
 def close(commits: list[Commit], plan: Plan | None = None, stop: Stop | None = None) -> Manifest:
@@ -18,7 +18,9 @@ def close(commits: list[Commit], plan: Plan | None = None, stop: Stop | None = N
 
 
 def test_the_ledger_has_the_fields_that_users_read() -> None:
-    written = orjson.loads(encode_manifest(close([make_commit(1, 1, 1), make_commit(0, 3)])))
+    written = orjson.loads(
+        encode_manifest(close([replace(make_commit(1, 1, 1), copied=1), replace(make_commit(0, 3), copied=2)]))
+    )
     assert written == {
         "format": 1,
         "job_id": "job-1",

@@ -1,0 +1,78 @@
+"""Equal requests whose answer is determined are asked once: the others get a copy. Knows nothing of shards and rows.
+
+Exact: the key is the whole request but its custom_id, so whatever can change the answer keeps two requests apart.
+"""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import orjson
+
+from batch.request import CHAT, COMPLETIONS, RESPONSES, Request
+from batch.result import Usage
+from pipelines.engines.base import Answer
+
+MAX_KEPT_BYTES = 64 * 2**20
+SERVER_ERROR = 500
+_SAMPLING = frozenset({CHAT, COMPLETIONS, RESPONSES})
+
+Ask = Callable[[Request], Awaitable[Answer]]
+
+
+class SharedAnswers:
+    """Keeps the answers to the last determined requests, up to `max_bytes` of their bodies. For one event loop."""
+
+    def __init__(self, max_bytes: int = MAX_KEPT_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._kept_bytes = 0
+        self._kept: OrderedDict[bytes, Answer] = OrderedDict()
+        self._asked: dict[bytes, asyncio.Event] = {}
+
+    async def answer(self, request: Request, ask: Ask) -> Answer:
+        """Return what `ask` answers, or a copy of what it answered to an equal request.
+
+        A copy has no usage, since nothing was computed for it. A request that waits for an equal one asks by itself
+        when that one ends without an answer that would be its own too. Raises what `ask` raises.
+        """
+        key = request_key(request)
+        if key is None:
+            return await ask(request)
+        while (asked := self._asked.get(key)) is not None:
+            await asked.wait()
+        if (kept := self._kept.get(key)) is not None:
+            self._kept.move_to_end(key)
+            return replace(kept, usage=Usage(), is_copy=True)
+        answered = self._asked[key] = asyncio.Event()
+        try:
+            answer = await ask(request)
+            if answer.status_code < SERVER_ERROR:
+                self._keep(key, answer)
+            return answer
+        finally:
+            del self._asked[key]
+            answered.set()
+
+    def _keep(self, key: bytes, answer: Answer) -> None:
+        self._kept[key] = answer
+        self._kept_bytes += len(answer.body)
+        while self._kept_bytes > self._max_bytes:
+            _, oldest = self._kept.popitem(last=False)
+            self._kept_bytes -= len(oldest.body)
+
+
+def request_key(request: Request) -> bytes | None:
+    """Return what equal requests have in common; None for a request that may be answered in more than one way."""
+    if request.endpoint in _SAMPLING and not _is_determined(request.body):
+        return None
+    try:
+        text = orjson.dumps([request.endpoint, request.body], option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # an integer of more than 64 bits
+        return None
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def _is_determined(body: dict[str, object]) -> bool:
+    return body.get("temperature") == 0 or body.get("seed") is not None
