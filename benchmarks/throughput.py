@@ -15,7 +15,7 @@ from benchmarks.machine import Setting
 from benchmarks.measuring import BUILD, Figures, measure
 from benchmarks.records import Recorder
 from benchmarks.tables import table
-from benchmarks.workloads import write_chat
+from benchmarks.workloads import Workload, write_chat, write_duplicates
 from pipelines.models.random_weights import NAMED_SHAPES, build
 
 MAX_TRIES = 3
@@ -28,6 +28,8 @@ class Sizes:
     parameters: str
     """A name of NAMED_SHAPES."""
     rows: int
+    duplicates: float
+    """The share of the rows that repeat another one."""
     repeats: int
     max_num_seqs: int
     max_num_batched_tokens: int
@@ -35,7 +37,7 @@ class Sizes:
 
 def run(sizes: Sizes, setting: Setting) -> str:
     """Measure every arm `repeats` times; return the table. Each run is recorded as it ends."""
-    workload = write_chat(BUILD / "workloads", sizes.rows)
+    workload = _workload(sizes)
     tuning = our_tuning(
         sizes.rows, max_num_seqs=sizes.max_num_seqs, max_num_batched_tokens=sizes.max_num_batched_tokens
     )
@@ -81,6 +83,12 @@ def summary(runs: Mapping[str, Sequence[Figures]]) -> str:
         ]
         ratios.append((peer, *(str(speed_ratio(mine, theirs)) for mine, theirs in pairs)))
     return f"{table(seconds)}\n\n{table(ratios)}"
+
+
+def _workload(sizes: Sizes) -> Workload:
+    if sizes.duplicates:
+        return write_duplicates(BUILD / "workloads", sizes.rows, share=sizes.duplicates)
+    return write_chat(BUILD / "workloads", sizes.rows)
 
 
 def _arms(parameters: str, tuning: Tuning) -> list[Arm]:

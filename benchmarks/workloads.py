@@ -57,6 +57,19 @@ def write_chat(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
     return _write(folder / f"chat-{rows}.jsonl", lines, rows=rows, completion_tokens=sum(budgets))
 
 
+def write_duplicates(folder: Path, rows: int, *, share: float, seed: int = SEED) -> Workload:
+    """The chats of `write_chat`, of which `share` repeat an earlier one: a few often, most seldom (Zipf); shuffled."""
+    random = Random(seed)
+    distinct = rows - round(rows * share)
+    chats = [(_prompt(random), random.randint(*CHAT_OUTPUT_TOKENS)) for _ in range(distinct)]
+    weights = [1 / rank for rank in range(1, distinct + 1)]
+    chosen = chats + random.choices(chats, weights, k=rows - distinct)
+    random.shuffle(chosen)
+    lines = (_chat_line(f"chat-{row:06d}", prompt, budget) for row, (prompt, budget) in enumerate(chosen))
+    name = f"duplicates-{share:.0%}-{rows}.jsonl".replace("%", "")
+    return _write(folder / name, lines, rows=rows, completion_tokens=sum(budget for _, budget in chosen))
+
+
 def write_tiny(folder: Path, rows: int) -> Workload:
     """Rows of a few words, for all that is not the model. The echo engine repeats the two words of each."""
     lines = (_chat_line(f"tiny-{row:08d}", f"row {row}", 4) for row in range(rows))

@@ -5,6 +5,7 @@ Steady: from the first row's admission, which the engine actor logs, to the last
 
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,9 +50,21 @@ class Ours:
             # A commit is linked into its place: the link's time is the file's ctime.
             ended_at=max(commit.stat().st_ctime for commit in (output / "_job/commits").glob("*.json")),
             rows=manifest["succeeded"],
-            completion_tokens=manifest["usage"]["completion_tokens"],
+            completion_tokens=sum(map(_completion_tokens, _results(output))),
             engine=manifest["engine"]["config"],
         )
+
+
+def _results(output: Path) -> Iterator[bytes]:
+    for part in sorted((output / "results").glob("*.jsonl")):
+        with part.open("rb") as lines:
+            yield from lines
+
+
+def _completion_tokens(line: bytes) -> int:
+    """Of one result. The manifest counts what was computed, which is less where rows ask the same."""
+    tokens: int = orjson.loads(line)["response"]["body"]["usage"]["completion_tokens"]
+    return tokens
 
 
 def first_admission(output: Path) -> float:

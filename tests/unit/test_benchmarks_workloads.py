@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import orjson
+import pytest
 from specs import job_spec
 
 from batch.request import Decoder, Request
-from benchmarks.workloads import write_chat, write_tiny
+from benchmarks.workloads import write_chat, write_duplicates, write_tiny
 from connectors.lines import Line
 
 
@@ -23,6 +24,15 @@ def test_the_workload_counts_the_rows_and_the_tokens_that_its_lines_ask_for(tmp_
     assert sum(body["max_tokens"] for body in bodies) == workload.completion_tokens
     assert {body["max_tokens"] for body in bodies} <= set(range(4, 33))
     assert all(body["ignore_eos"] and body["temperature"] == 0 for body in bodies)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_the_promised_share_of_rows_repeats_another(share: float, tmp_path: Path) -> None:
+    workload = write_duplicates(tmp_path, 200, share=share)
+    bodies = [orjson.loads(line)["body"] for line in workload.requests.read_bytes().splitlines()]
+    assert len(bodies) == workload.rows == 200
+    assert len({orjson.dumps(body) for body in bodies}) == round(200 * (1 - share))
+    assert sum(body["max_tokens"] for body in bodies) == workload.completion_tokens
 
 
 def test_chats_share_no_prefix_worth_caching(tmp_path: Path) -> None:
