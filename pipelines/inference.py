@@ -17,8 +17,9 @@ from pipelines.failures import job_failures
 from pipelines.source import PlannedShards
 
 MAX_ENGINE_RESTARTS = 20
-TARGET_OPEN_ROWS = 2048
-"""Rows that the open shards of one engine should hold together: more than any admission window of a machine."""
+TARGET_OPEN_ROWS = 4096
+"""Rows that the open shards of one engine should hold together: twice as many as should be sorted at a time, so that
+one half is in line while the other is answered, and each more than any admission window."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ never drains at a shard's end. Results go from here straight to the store. Knows
 import asyncio
 import logging
 from collections.abc import Awaitable
+from functools import partial
 from http import HTTPStatus
 from itertools import count
 
@@ -26,7 +27,7 @@ from pipelines.admission import KILLS_TO_CONVICT, Admission
 from pipelines.engines.base import Answer, Engine, EngineDead
 from pipelines.journal import NO_PAST, Past, RowPlace, encode_segment
 from pipelines.open_shard import OpenShard, commit_shard
-from pipelines.sharing import SharedAnswers
+from pipelines.sharing import SharedAnswers, beginning
 
 logger = logging.getLogger(__name__)
 
@@ -59,11 +60,12 @@ class Replica:
         self._shared = SharedAnswers()
         self._engine.add_done_callback(self._open_window)
         self._reading = asyncio.Lock()
-        self._turn = asyncio.Lock()
         self._has_admitted = False
         self._stop: Stop | None = None
         self._stopping = asyncio.Event()
-        self._in_flight: dict[asyncio.Task[None], RowPlace] = {}
+        self._open_rows: set[asyncio.Task[None]] = set()
+        self._in_flight: set[RowPlace] = set()
+        self._lining_up = asyncio.Lock()
         self._open: dict[int, OpenShard] = {}
         self._tries = count()  # a shard tried twice must not meet its own part
         self._died_with: tuple[RowPlace, ...] = ()  # the rows in flight when the engine died
@@ -93,7 +95,7 @@ class Replica:
             return
         self._stop = stop
         self._stopping.set()
-        for task in self._in_flight:
+        for task in self._open_rows:
             task.cancel()
 
     def report(self) -> EngineReport:
@@ -147,7 +149,7 @@ class Replica:
     async def _answer_rows(self, opened: OpenShard) -> None:
         duplicates = frozenset(opened.shard.duplicates)
         self._open[opened.shard.index] = opened
-        async with asyncio.TaskGroup() as answering, self._turn:
+        async with asyncio.TaskGroup() as answering, self._lining_up:
             for row, line in enumerate(opened.rows):
                 request = self._decoder.decode(opened.file, line, duplicate=line.number in duplicates)
                 if isinstance(request, RowFailure):
@@ -157,10 +159,8 @@ class Replica:
                 if known is not None:
                     opened.settle(row, known)
                     continue
-                place = (opened.shard.index, line.number)
-                await self._admission.enter(self._past.deaths.get(place, 0))
-                self._note_first()
-                answering.create_task(self._answer_row(opened, row, request, place))
+                answering.create_task(self._answer_row(opened, row, request))
+                await asyncio.sleep(0)  # the rows in flight come first
 
     def _without_engine(self, opened: OpenShard, row: int, request: Request) -> Result | None:
         """The result of a row that no engine need be asked for; None for any other."""
@@ -178,41 +178,46 @@ class Replica:
             self._has_admitted = True
             logger.info("first row admitted")
 
-    async def _answer_row(self, opened: OpenShard, row: int, request: Request, place: RowPlace) -> None:
+    async def _answer_row(self, opened: OpenShard, row: int, request: Request) -> None:
         this_task = asyncio.current_task()
         assert this_task is not None
-        self._in_flight[this_task] = place  # here, since a task that is cancelled before its first step runs nothing
+        self._open_rows.add(this_task)  # here, since a task that is cancelled before its first step runs nothing
         try:
             result = await self._result(opened, row, request)
         except asyncio.CancelledError:
             if self._stop is None:
                 raise
             result = opened.stopped(row, request, self._stop)
-        except EngineDead:
-            self._died_with = self._died_with or tuple(sorted(self._in_flight.values()))
-            raise
         finally:
-            self._admission.leave()
-            del self._in_flight[this_task]
+            self._open_rows.discard(this_task)
         opened.settle(row, result)
 
     async def _result(self, opened: OpenShard, row: int, request: Request) -> Result:
         if self._stop is not None:
             return opened.stopped(row, request, self._stop)
-        try:
-            async with asyncio.timeout(self._spec.row_timeout_s):
-                answer = await self._answer(request)
-        except TimeoutError:
-            message = f"no answer within {self._spec.row_timeout_s:g} s (--row-timeout)"
-            answer = _refusal(HTTPStatus.GATEWAY_TIMEOUT, Code.TIMEOUT, message)
+        ask = partial(self._ask_in_turn, (opened.shard.index, opened.rows[row].number))
+        answer = await (self._shared.answer(request, ask) if self._spec.deduplicate else ask(request))
         if not answer.is_copy:
             opened.unkept[row] = answer
         return opened.result_of(row, request, answer)
 
-    async def _answer(self, request: Request) -> Answer:
-        if not self._spec.deduplicate:
-            return await self._ask(request)
-        return await self._shared.answer(request, self._ask)
+    async def _ask_in_turn(self, place: RowPlace, request: Request) -> Answer:
+        await self._admission.enter(beginning(request), self._past.deaths.get(place, 0))
+        self._note_first()
+        self._in_flight.add(place)
+        try:
+            async with asyncio.timeout(self._spec.row_timeout_s):
+                return await self._ask(request)
+        except TimeoutError:
+            message = f"no answer within {self._spec.row_timeout_s:g} s (--row-timeout)"
+            return _refusal(HTTPStatus.GATEWAY_TIMEOUT, Code.TIMEOUT, message)
+        except EngineDead:
+            self._admission.close()
+            self._died_with = self._died_with or tuple(sorted(self._in_flight))
+            raise
+        finally:
+            self._in_flight.discard(place)
+            self._admission.leave()
 
     async def _ask(self, request: Request) -> Answer:
         engine = self._engine.result()
