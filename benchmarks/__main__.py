@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         throughput.Sizes(
                             options.parameters,
                             options.chat_rows,
-                            options.duplicates,
+                            options.workload,
                             options.repeats,
                             options.max_num_seqs,
                             options.max_num_batched_tokens,
@@ -53,7 +53,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--parameters", choices=NAMED_SHAPES, default="3M", help="size of the throughput benchmark's model"
     )
     parser.add_argument("--chat-rows", type=int, default=2_000, help="rows of the throughput benchmark")
-    parser.add_argument("--duplicates", type=float, default=0.0, metavar="SHARE", help="of its rows, equal to another")
+    parser.add_argument("--workload", choices=throughput.WORKLOADS, default="chat", help="of the throughput benchmark")
     parser.add_argument("--tiny-rows", type=int, default=100_000, help="rows of the overhead benchmark")
     parser.add_argument("--memory-rows", type=int, nargs="+", default=[100_000, 1_000_000], metavar="N")
     parser.add_argument("--max-num-seqs", type=int, default=256, help="what ours uses here, for the tuned arms")

@@ -3,8 +3,10 @@
 The arms take turns, so that a slow quarter of an hour hits all of them; the order is rotated from round to round.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from benchmarks.arms.bare import Bare
 from benchmarks.arms.base import Arm, ArmFailed, Tuning, our_tuning
@@ -15,10 +17,16 @@ from benchmarks.machine import Setting
 from benchmarks.measuring import BUILD, Figures, measure
 from benchmarks.records import Recorder
 from benchmarks.tables import table
-from benchmarks.workloads import Workload, write_chat, write_duplicates
+from benchmarks.workloads import Workload, write_chat, write_duplicates, write_few_shot
 from pipelines.models.random_weights import NAMED_SHAPES, build
 
 MAX_TRIES = 3
+WORKLOADS: dict[str, Callable[[Path, int], Workload]] = {
+    "chat": write_chat,
+    "duplicates-30": partial(write_duplicates, share=0.3),
+    "duplicates-60": partial(write_duplicates, share=0.6),
+    "few-shot": write_few_shot,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +36,8 @@ class Sizes:
     parameters: str
     """A name of NAMED_SHAPES."""
     rows: int
-    duplicates: float
-    """The share of the rows that repeat another one."""
+    workload: str
+    """A name of WORKLOADS."""
     repeats: int
     max_num_seqs: int
     max_num_batched_tokens: int
@@ -37,11 +45,11 @@ class Sizes:
 
 def run(sizes: Sizes, setting: Setting) -> str:
     """Measure every arm `repeats` times; return the table. Each run is recorded as it ends."""
-    workload = _workload(sizes)
+    workload = WORKLOADS[sizes.workload](BUILD / "workloads", sizes.rows)
     tuning = our_tuning(
         sizes.rows, max_num_seqs=sizes.max_num_seqs, max_num_batched_tokens=sizes.max_num_batched_tokens
     )
-    arms = _arms(sizes.parameters, tuning)
+    arms = _arms(sizes.parameters, tuning, workload)
     recorder = Recorder("throughput", setting)
     runs: dict[str, list[Figures]] = {arm.name: [] for arm in arms}
     for turn in range(sizes.repeats):
@@ -85,17 +93,16 @@ def summary(runs: Mapping[str, Sequence[Figures]]) -> str:
     return f"{table(seconds)}\n\n{table(ratios)}"
 
 
-def _workload(sizes: Sizes) -> Workload:
-    if sizes.duplicates:
-        return write_duplicates(BUILD / "workloads", sizes.rows, share=sizes.duplicates)
-    return write_chat(BUILD / "workloads", sizes.rows)
-
-
-def _arms(parameters: str, tuning: Tuning) -> list[Arm]:
+def _arms(parameters: str, tuning: Tuning, workload: Workload) -> list[Arm]:
+    """Every arm; where the KV cache has a size, only those with equal blocks: an engine counts it in blocks."""
     folder = BUILD / f"model-{parameters}"
     build(folder, NAMED_SHAPES[parameters])
     model = str(folder)
-    return [Ours(model), Bare(model), Bare(model, tuning), RunBatch(model), RunBatch(model, tuning)]
+    if workload.kv_tokens is None:
+        return [Ours(model), Bare(model), Bare(model, tuning), RunBatch(model), RunBatch(model, tuning)]
+    cache = {"num_gpu_blocks_override": workload.kv_tokens // int(tuning.engine_args["block_size"])}
+    limited = Tuning({**tuning.engine_args, **cache}, tuning.environment)
+    return [Ours(model, engine_args=cache), Bare(model, limited), RunBatch(model, limited)]
 
 
 def _require_equal_sizes(engine: Mapping[str, object], tuning: Tuning) -> None:

@@ -18,6 +18,16 @@ CHAT_WORDS = (22, 28)
 """Words of a chat row's prompt: about 110 tokens of the shipped tokenizer."""
 CHAT_OUTPUT_TOKENS = (4, 32)
 
+SUBJECTS = 57
+EXAMPLE_WORDS = 140
+"""Words of the examples that a subject's questions all begin with: about 600 tokens."""
+QUESTION_WORDS = 18
+"""About 80 tokens."""
+ANSWER_TOKENS = (1, 4)
+KV_SHARE = 0.25
+"""Of the tokens of all examples: what the KV cache of the few-shot workload holds."""
+EXAMPLE_TOKENS = 600
+
 SYLLABLES = (
     "ba",
     "den",
@@ -47,6 +57,8 @@ class Workload:
     rows: int
     completion_tokens: int
     digest: str
+    kv_tokens: int | None = None
+    """The size of the KV cache that every arm gets; None: as large as the memory allows."""
 
 
 def write_chat(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
@@ -70,6 +82,24 @@ def write_duplicates(folder: Path, rows: int, *, share: float, seed: int = SEED)
     return _write(folder / name, lines, rows=rows, completion_tokens=sum(budget for _, budget in chosen))
 
 
+def write_few_shot(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
+    """Questions on 57 subjects, shuffled; those on one subject begin with the same 600 tokens of examples.
+
+    The KV cache holds a quarter of the examples, so that whoever takes the rows as they come computes most of them
+    again and again.
+    """
+    random = Random(seed)
+    examples = [_words(random, EXAMPLE_WORDS) for _ in range(SUBJECTS)]
+    budgets = [random.randint(*ANSWER_TOKENS) for _ in range(rows)]
+    lines = (
+        _chat_line(f"question-{row:06d}", f"{random.choice(examples)} {_words(random, QUESTION_WORDS)}", budget)
+        for row, budget in enumerate(budgets)
+    )
+    kv_tokens = round(KV_SHARE * SUBJECTS * EXAMPLE_TOKENS)
+    path = folder / f"few-shot-{rows}.jsonl"
+    return _write(path, lines, rows=rows, completion_tokens=sum(budgets), kv_tokens=kv_tokens)
+
+
 def write_tiny(folder: Path, rows: int) -> Workload:
     """Rows of a few words, for all that is not the model. The echo engine repeats the two words of each."""
     lines = (_chat_line(f"tiny-{row:08d}", f"row {row}", 4) for row in range(rows))
@@ -77,7 +107,10 @@ def write_tiny(folder: Path, rows: int) -> Workload:
 
 
 def _prompt(random: Random) -> str:
-    words = random.randint(*CHAT_WORDS)
+    return _words(random, random.randint(*CHAT_WORDS))
+
+
+def _words(random: Random, words: int) -> str:
     return " ".join("".join(random.choices(SYLLABLES, k=random.randint(1, 2))) for _ in range(words))
 
 
@@ -93,11 +126,13 @@ def _chat_line(custom_id: str, prompt: str, max_tokens: int) -> bytes:
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _write(path: Path, lines: Iterator[bytes], *, rows: int, completion_tokens: int) -> Workload:
+def _write(
+    path: Path, lines: Iterator[bytes], *, rows: int, completion_tokens: int, kv_tokens: int | None = None
+) -> Workload:
     digest = hashlib.sha256()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         for line in lines:
             digest.update(line)
             file.write(line)
-    return Workload(path.stem, path, rows, completion_tokens, f"sha256:{digest.hexdigest()[:16]}")
+    return Workload(path.stem, path, rows, completion_tokens, f"sha256:{digest.hexdigest()[:16]}", kv_tokens)

@@ -5,8 +5,8 @@ Steady: from the first row's admission, which the engine actor logs, to the last
 
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -19,10 +19,11 @@ ADMITTED = re.compile(r"first row admitted\b.*\btimestamp_ns=(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """Our command at its defaults. With the engine `echo`, `model` is a name only."""
+    """Our command at its defaults, but for `engine_args`. With the engine `echo`, `model` is a name only."""
 
     model: str
     engine: str = "vllm"
+    engine_args: Mapping[str, int] = field(default_factory=dict)
     name: str = "batchctl"
 
     def command(self, workload: Workload, folder: Path) -> list[str]:
@@ -34,6 +35,7 @@ class Ours:
             f"--served-model-name={SERVED_MODEL}",
             f"--engine={self.engine}",
             f"--output={folder / 'output'}",
+            *(f"--engine-arg={name}={value}" for name, value in self.engine_args.items()),
         ]
 
     def environment(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ import pytest
 from specs import job_spec
 
 from batch.request import Decoder, Request
-from benchmarks.workloads import write_chat, write_duplicates, write_tiny
+from benchmarks.workloads import write_chat, write_duplicates, write_few_shot, write_tiny
 from connectors.lines import Line
 
 
@@ -33,6 +33,15 @@ def test_the_promised_share_of_rows_repeats_another(share: float, tmp_path: Path
     assert len(bodies) == workload.rows == 200
     assert len({orjson.dumps(body) for body in bodies}) == round(200 * (1 - share))
     assert sum(body["max_tokens"] for body in bodies) == workload.completion_tokens
+
+
+def test_questions_on_a_subject_begin_alike_and_the_cache_holds_a_quarter_of_the_examples(tmp_path: Path) -> None:
+    workload = write_few_shot(tmp_path, 570)
+    bodies = [orjson.loads(line)["body"] for line in workload.requests.read_bytes().splitlines()]
+    beginnings = [body["messages"][0]["content"][:400] for body in bodies]
+    assert len(set(beginnings)) == 57
+    assert beginnings != sorted(beginnings)
+    assert workload.kv_tokens == 57 * 600 // 4
 
 
 def test_chats_share_no_prefix_worth_caching(tmp_path: Path) -> None:
