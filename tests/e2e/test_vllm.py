@@ -17,6 +17,7 @@ from vllm_runs import (
     Row,
     comparable,
     engine_flags,
+    near,
     parity_rows,
     read_output,
     run_batch,
@@ -76,7 +77,7 @@ def test_bodies_and_status_codes_are_those_of_vllm_run_batch(
         their, our = their_row["response"], ours.rows[custom_id]["response"]
         assert our["status_code"] == their["status_code"], custom_id  # type: ignore[index]
         if custom_id not in REFUSED:
-            assert comparable(our["body"]) == comparable(their["body"]), custom_id  # type: ignore[index]
+            assert comparable(our["body"]) == near(comparable(their["body"])), custom_id  # type: ignore[index]
     assert {custom_id: theirs[custom_id]["response"]["status_code"] for custom_id in REFUSED} == REFUSED  # type: ignore[index]
     assert len(ours.rows["n-3"]["response"]["body"]["choices"]) == 3  # type: ignore[index]
     # A model of arithmetic has little to say in tool calls; that it was made to try shows that the tools reached it.
@@ -96,7 +97,7 @@ def test_the_openai_engine_gives_the_same_rows(
         their_row = remote.rows[custom_id]
         assert (their_row["error"] is None) == (our_row["error"] is None), custom_id
         if custom_id not in REFUSED:
-            assert comparable(their_row["response"]) == comparable(our_row["response"]), custom_id
+            assert comparable(their_row["response"]) == near(comparable(our_row["response"])), custom_id
 
 
 def test_killed_engine_and_killed_worker_lose_nothing(tmp_path: Path) -> None:
