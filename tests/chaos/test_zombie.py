@@ -1,5 +1,6 @@
 """A worker that is frozen until another attempt has ended its job, and then goes on where it stood."""
 
+import os
 import signal
 import subprocess
 import time
@@ -16,6 +17,7 @@ from terminal import Terminal, clean_environment, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 
+NIGHTLY = pytest.mark.skipif(os.environ.get("BATCHCTL_CHAOS") != "nightly", reason="BATCHCTL_CHAOS=nightly runs it")
 ROWS = 600  # two shards: one that is committed before the freeze, one whose last rows wait
 FIRST_SHARD = 512
 ENDS_WITHIN_S = 30.0
@@ -38,7 +40,7 @@ def attempts(tmp_path: Path, server: AnswerServer, watch: Watch) -> Attempts:
     return watch(Attempts(terminal, words, str(tmp_path / "out")))
 
 
-@pytest.mark.parametrize("frozen", ["everything", "worker"])
+@pytest.mark.parametrize("frozen", ["everything", pytest.param("worker", marks=NIGHTLY)])
 def test_a_worker_that_wakes_up_after_its_job_has_ended_changes_nothing(
     frozen: str, attempts: Attempts, server: AnswerServer
 ) -> None:
