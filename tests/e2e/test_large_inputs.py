@@ -1,4 +1,7 @@
-"""Inputs without measure are planned and read in bounded memory: a line of a gigabyte, bombs, ten million rows."""
+"""Inputs without measure are planned and read in bounded memory: a line of a gigabyte, bombs, millions of rows.
+
+Ten million with BATCHCTL_CHAOS=nightly.
+"""
 
 import gzip
 import os
@@ -14,7 +17,7 @@ from memory import planned_alone
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 GIB, MIB = 1 << 30, 1 << 20
-ROWS = 10_000_000
+ROWS = 10_000_000 if os.environ.get("BATCHCTL_CHAOS") == "nightly" else 2_000_000
 GOOD = b'{"custom_id": "%d", "body": {"prompt": "x"}}\n'
 PACKERS: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "zst": zstandard.compress}
 SUFFIXES = pytest.mark.parametrize("suffix", PACKERS)
@@ -76,7 +79,7 @@ def test_a_bomb_costs_the_rest_of_its_file_and_no_memory(small: dict[str, Path],
     assert told["grown_bytes"] < 192 * MIB  # one small feed of zstd may give 64 MiB at once, and is joined to the rest
 
 
-def test_ten_million_rows_are_planned_in_bounded_memory(small: dict[str, Path], tmp_path: Path) -> None:
+def test_millions_of_rows_are_planned_in_bounded_memory(small: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     block = 100_000
     with path.open("wb") as file:
