@@ -15,8 +15,8 @@ KILLS_TO_CONVICT = 3
 TOGETHER = {1: 16, 2: 1}
 """How many suspects may be in flight together, by the number of engines that died of or beside them."""
 
-Place = tuple[int, int, bytes, int]
-"""A row's place in the line: its generation, the engines that died beside it, how it begins, its number."""
+Turn = tuple[int, int, bytes, int]
+"""When a row in the line is let in: its generation, the engines that died beside it, how it begins, its number."""
 
 
 class Admission:
@@ -28,7 +28,7 @@ class Admission:
         self._in_flight = 0
         self._deaths = 0  # of the rows in flight: they all have the same number
         self._generation = 0  # of the last row that was let in
-        self._line: list[tuple[Place, asyncio.Future[None]]] = []
+        self._line: list[tuple[Turn, asyncio.Future[None]]] = []
         self._numbers = count()
 
     def open(self, window: int) -> None:

@@ -9,6 +9,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from http import HTTPStatus
 
 import orjson
 
@@ -17,7 +18,6 @@ from batch.result import Usage
 from pipelines.engines.base import Answer
 
 MAX_KEPT_BYTES = 64 * 2**20
-SERVER_ERROR = 500
 _SAMPLING = frozenset({CHAT, COMPLETIONS, RESPONSES})
 
 Ask = Callable[[Request], Awaitable[Answer]]
@@ -49,7 +49,7 @@ class SharedAnswers:
         answered = self._asked[key] = asyncio.Event()
         try:
             answer = await ask(request)
-            if answer.status_code < SERVER_ERROR:
+            if answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
                 self._keep(key, answer)
             return answer
         finally:

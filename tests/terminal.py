@@ -68,17 +68,22 @@ def clean_environment(home: Path, **more: str) -> dict[str, str]:
     return kept | own | more
 
 
-@contextmanager
-def cluster(environment: Mapping[str, str]) -> Iterator[str]:
-    """A Ray cluster of this machine that several jobs may use, one after the other; yields its address."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", _CLUSTER],
+def start_script(script: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Python that runs `script`: what it prints is to be read, and its input ends when it is to end."""
+    return subprocess.Popen(
+        [sys.executable, "-c", script],
         env=dict(environment),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
+
+
+@contextmanager
+def cluster(environment: Mapping[str, str]) -> Iterator[str]:
+    """A Ray cluster of this machine that several jobs may use, one after the other; yields its address."""
+    process = start_script(_CLUSTER, environment)
     assert process.stdin is not None
     assert process.stdout is not None
     try:

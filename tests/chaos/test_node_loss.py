@@ -1,7 +1,5 @@
 """kill -9 of what holds a Ray node: the raylet of a job's own cluster, and one of two nodes that a job runs on."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +11,7 @@ from answer_server import AnswerServer
 from attempts import Attempts, check_gone, output_lines
 from chaos.conftest import Watch
 from processes import descendants
-from terminal import Terminal, clean_environment, wait_until
+from terminal import Terminal, clean_environment, start_script, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -37,14 +35,7 @@ sys.stdin.read()
 @contextmanager
 def two_nodes(environment: Mapping[str, str]) -> Iterator[tuple[str, int]]:
     """A cluster's address, and the pid of the second node's raylet."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", _CLUSTER],
-        env=dict(environment),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    process = start_script(_CLUSTER, environment)
     assert process.stdout is not None
     try:
         address, raylet = process.stdout.readline().split()

@@ -42,6 +42,14 @@ def let_in(rows: Sequence[Row], *, window: int, later: Sequence[Row] = ()) -> tu
     return order, crowds
 
 
+async def full() -> Admission:
+    """One that has room for one row, which is in."""
+    admission = Admission()
+    admission.open(1)
+    await admission.enter(b"first", 0)
+    return admission
+
+
 def test_rows_that_begin_alike_follow_each_other() -> None:
     order, crowds = let_in([("b1", 0), ("a1", 0), ("b2", 0), ("a2", 0), ("c1", 0)], window=2)
 
@@ -67,9 +75,7 @@ def test_suspects_come_last_and_few_at_a_time() -> None:
 
 def test_a_row_that_gives_up_waiting_takes_no_place() -> None:
     async def run() -> None:
-        admission = Admission()
-        admission.open(1)
-        await admission.enter(b"first", 0)
+        admission = await full()
         waiting = asyncio.ensure_future(admission.enter(b"second", 1))
         third = asyncio.ensure_future(admission.enter(b"third", 0))
         await asyncio.sleep(0)
@@ -96,9 +102,7 @@ def test_a_row_cancelled_as_it_is_let_in_gives_its_place_back() -> None:
 
 def test_nobody_is_let_into_a_dead_engine() -> None:
     async def run() -> bool:
-        admission = Admission()
-        admission.open(1)
-        await admission.enter(b"first", 0)
+        admission = await full()
         waiting = asyncio.ensure_future(admission.enter(b"second", 0))
         await asyncio.sleep(0)
         admission.close()
