@@ -17,7 +17,7 @@ from batch.request import CHAT, COMPLETIONS, RESPONSES, Request
 from batch.result import Usage
 from pipelines.engines.base import Answer
 
-MAX_KEPT_BYTES = 64 * 2**20
+MAX_KEPT_BYTES = 32 * 2**20
 _SAMPLING = frozenset({CHAT, COMPLETIONS, RESPONSES})
 
 Ask = Callable[[Request], Awaitable[Answer]]
@@ -57,7 +57,8 @@ class SharedAnswers:
             answered.set()
 
     def _keep(self, key: bytes, answer: Answer) -> None:
-        self._kept[key] = answer
+        # A copy of the exact size: what orjson returns holds on to its working buffer, 4 KiB for 400 bytes.
+        self._kept[key] = replace(answer, body=bytes(memoryview(answer.body)))
         self._kept_bytes += len(answer.body)
         while self._kept_bytes > self._max_bytes:
             _, oldest = self._kept.popitem(last=False)
