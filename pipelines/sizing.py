@@ -5,6 +5,7 @@ Every value yields to one that the user set. Knows nothing of jobs.
 
 import fcntl
 import os
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 GIB = 1 << 30
 MAX_CPU_KV_CACHE_GIB = 16
 ROWS_WORTH_COMPILING = 10_000
+INTEL_OPENMP = Path(sys.prefix, "lib", "libiomp5.so")
+"""Comes with the CPU build of vLLM on x86."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +36,8 @@ def cpu_environment(machine: Machine, world_size: int) -> dict[str, str]:
     """Return the environment of a vLLM CPU engine that may use the whole of `machine`.
 
     The default binding of vLLM keeps a core free; with it a two-core machine gives the model one core
-    (measured: 44 rows/s instead of 65). OpenMP threads that spin between two kernels take the cores that the serving
-    layer needs (measured on two shared cores: 60 to 80 rows/s spinning, 180 to 210 passive). One process fewer
-    starts when no other rank is needed (22 s to the first admission instead of 35 s).
+    (measured: 44 rows/s instead of 65). One process fewer starts when no other rank is needed (22 s to the first
+    admission instead of 35 s). How its threads wait: docs/decisions/0008.
     """
     gib = max(1, min(MAX_CPU_KV_CACHE_GIB, machine.free_memory_bytes // 4 // GIB))
     ranks = [_part(machine.cores, rank, world_size) for rank in range(world_size)]
@@ -43,11 +45,17 @@ def cpu_environment(machine: Machine, world_size: int) -> dict[str, str]:
         "VLLM_CPU_KVCACHE_SPACE": str(gib),
         "VLLM_CPU_OMP_THREADS_BIND": "|".join(",".join(str(core) for core in cores) for cores in ranks),
         "OMP_NUM_THREADS": str(len(ranks[0])),
-        "OMP_WAIT_POLICY": "passive",
     }
     if world_size == 1:
         environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    return environment
+    return environment | _thread_waiting()
+
+
+def _thread_waiting() -> dict[str, str]:
+    """Intel's OpenMP, where it is installed, spins between two kernels and sleeps after 20 ms; GNU's sleeps at once."""
+    if INTEL_OPENMP.exists():
+        return {"LD_PRELOAD": str(INTEL_OPENMP), "KMP_LIBRARY": "turnaround", "KMP_BLOCKTIME": "20"}
+    return {"OMP_WAIT_POLICY": "passive"}
 
 
 def cpu_engine_arguments(rows: int) -> dict[str, int | bool]:

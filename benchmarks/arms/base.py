@@ -9,7 +9,7 @@ from typing import Protocol
 from benchmarks.workloads import Workload
 from pipelines import sizing
 
-CONTROLLED = ("VLLM_", "OMP_", "KMP_", "GOMP_", "RAY_")
+CONTROLLED = ("VLLM_", "OMP_", "KMP_", "GOMP_", "RAY_", "LD_PRELOAD")
 KV_CACHE_GIB = 4
 """Of every arm on CPU: more than the workload can fill. By default vLLM wants 92 % of the memory, or does not start."""
 

@@ -27,6 +27,7 @@ from vllm.entrypoints.pooling.embed.protocol import EmbeddingRequest
 from vllm.entrypoints.pooling.scoring.protocol import RerankRequest, ScoreRequest
 from vllm.entrypoints.serve import create_error_response
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
+from vllm.envs import enable_envs_cache
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.engine.async_llm import AsyncLLM
@@ -72,6 +73,7 @@ class VllmEngine:
         llm = await asyncio.to_thread(_load, arguments)
         state = State()
         await init_app_state(llm, state, arguments, await llm.get_supported_tasks())
+        enable_envs_cache()  # as vLLM's own engine process does: some twenty variables are read for each request
         config = llm.vllm_config
         sizes = {
             "max_model_len": config.model_config.max_model_len,

@@ -14,7 +14,7 @@ from batch.request import Request
 from batch.result import Code, Usage
 from pipelines.engines.base import Answer
 from pipelines.replica import Replica
-from pipelines.sharing import SharedAnswers, beginning, request_key
+from pipelines.sharing import ENTRY_BYTES, SharedAnswers, beginning, request_key
 
 
 def chat(custom_id: str, text: str = "1 + 1?", **parameters: Any) -> Line:
@@ -144,7 +144,7 @@ def test_the_oldest_answers_make_room() -> None:
         return Answer(200, b"x" * 10, Usage(1, 1))
 
     async def run() -> None:
-        shared = SharedAnswers(max_bytes=20)
+        shared = SharedAnswers(max_bytes=2 * (10 + ENTRY_BYTES))
         for prompt in ("a", "b", "a", "c", "a", "b"):
             await shared.answer(request(prompt, prompt=prompt, temperature=0), ask)
 

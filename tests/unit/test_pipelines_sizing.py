@@ -58,7 +58,21 @@ def test_the_model_is_bound_to_all_cores_of_its_share() -> None:
 
     assert environment["VLLM_CPU_OMP_THREADS_BIND"] == "2,3,5"
     assert environment["OMP_NUM_THREADS"] == "3"
-    assert environment["OMP_WAIT_POLICY"] == "passive"
+
+
+def test_threads_spin_with_the_openmp_that_stops_spinning_and_sleep_with_the_one_that_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = tmp_path / "libiomp5.so"
+    monkeypatch.setattr(sizing, "INTEL_OPENMP", library)
+    machine = Machine((0, 1), GIB)
+
+    assert cpu_environment(machine, 1)["OMP_WAIT_POLICY"] == "passive"
+    assert "LD_PRELOAD" not in cpu_environment(machine, 1)
+    library.touch()
+    assert cpu_environment(machine, 1)["LD_PRELOAD"] == str(library)
+    assert cpu_environment(machine, 1)["KMP_BLOCKTIME"] == "20"
+    assert "OMP_WAIT_POLICY" not in cpu_environment(machine, 1)
 
 
 def test_several_ranks_need_processes_of_their_own() -> None:
@@ -72,7 +86,9 @@ def test_several_ranks_need_processes_of_their_own() -> None:
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What `prepare` sets is undone at the end."""
     before = dict(os.environ)
-    for name in [name for name in before if name.startswith(("VLLM_", "OMP_", "HF_", "TRANSFORMERS_", "DO_NOT"))]:
+    for name in [
+        name for name in before if name.startswith(("VLLM_", "OMP_", "KMP_", "LD_", "HF_", "TRANSFORMERS_", "DO_NOT"))
+    ]:
         monkeypatch.delenv(name)
     yield
     os.environ.clear()
