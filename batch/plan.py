@@ -105,6 +105,14 @@ class Plan:
     def rows(self) -> int:
         return self.lines - self.blank
 
+    def end(self, rows: int) -> int:
+        """Return the index of the first of the last shards, those that hold the last `rows` rows."""
+        first = len(self.shards)
+        while first and rows > 0:
+            first -= 1
+            rows -= self.shards[first].rows
+        return first
+
 
 def make_plan(spec: JobSpec, on_progress: Callable[[int], None] = lambda _: None, max_replicas: int = 1) -> Plan:
     """Read every input once and cut it into shards; memory is bounded by the plan, not by the inputs.

@@ -42,7 +42,7 @@ class EngineActor:
         self._epoch = epoch
         self._guardian = Guardian()
         machine = sizing.this_machine(sizing.claim_share(f"{self._job.spec().job_id}-{epoch}", replicas), replicas)
-        self._machine, self._world_size, self._rows = machine, world_size, rows
+        self._machine, self._world_size, self._rows, self._replicas = machine, world_size, rows, replicas
         self._replica = asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
 
     async def __call__(self, block: pa.Table) -> dict[str, list[Any]]:
@@ -66,7 +66,10 @@ class EngineActor:
 
     async def _open(self) -> Replica:
         past = await asyncio.to_thread(read_past, self._job)
-        replica = Replica(self._job, self._start_engine(), epoch=self._epoch, name=uuid4().hex[:8], past=past)
+        name = uuid4().hex[:8]
+        replica = Replica(
+            self._job, self._start_engine(), epoch=self._epoch, name=name, past=past, replicas=self._replicas
+        )
         self._watching = asyncio.ensure_future(self._watch(replica))
         return replica
 

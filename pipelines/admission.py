@@ -1,10 +1,12 @@
 """Which rows may be in an engine together, and which comes next: rows that begin alike one after another.
 
 Rows wait in generations: those that come while one generation is let in form the next. In a generation the rows are
-sorted by how they begin, so that the engine computes what they share once, while it has it. Suspects come last.
+sorted by how they begin, so that the engine computes what they share once, while it has it. At the end of a job those
+that may take longest come first, so that no long row is left to run alone. Suspects come last.
 
 A suspect is a row that was in flight when an engine died. After one death it runs among at most 16 suspects, after
-two alone; the third shows that it is the one. Knows nothing of requests and answers.
+two alone; the third shows that it is the one. An engine that dies of no single row may have had too many at once:
+the next one gets half as many, and twice as many again when it has done well. Knows nothing of requests and answers.
 """
 
 import asyncio
@@ -15,14 +17,27 @@ KILLS_TO_CONVICT = 3
 TOGETHER = {1: 16, 2: 1}
 """How many suspects may be in flight together, by the number of engines that died of or beside them."""
 
-Turn = tuple[int, int, bytes, int]
-"""When a row in the line is let in: its generation, the engines that died beside it, how it begins, its number."""
+FEWEST_AT_ONCE = 16
+ROWS_BEFORE_MORE = 1000
+"""Rows answered before an engine that gets half the window gets twice as many; twice as long for each further half."""
+
+Turn = tuple[int, int, int, bytes, int]
+"""When a row in the line is let in: its generation, the engines that died beside it, its rank, how it begins, and its
+number."""
 
 
 class Admission:
-    """Counts the rows in flight; the others wait in line. For one event loop."""
+    """Counts the rows in flight; the others wait in line. For one event loop.
 
-    def __init__(self) -> None:
+    `unexplained_deaths`: of the job's engines so far.
+    """
+
+    def __init__(self, unexplained_deaths: int = 0) -> None:
+        self._halvings = unexplained_deaths
+        self._rows_before_more = ROWS_BEFORE_MORE << unexplained_deaths >> 1
+        self._opened = 0
+        self._withheld = 0
+        self._left = 0
         self._free = 0
         self._is_closed = False
         self._in_flight = 0
@@ -32,18 +47,20 @@ class Admission:
         self._numbers = count()
 
     def open(self, window: int) -> None:
-        """Let `window` rows in."""
-        self._free += window
+        """Let `window` rows in; after unexplained deaths fewer of them."""
+        self._opened = max(min(window, FEWEST_AT_ONCE), window >> self._halvings)
+        self._withheld = window - self._opened
+        self._free += self._opened
         self._let_in()
 
     def close(self) -> None:
         """Let no row in any more: the engine is dead, and its process about to end."""
         self._is_closed = True
 
-    async def enter(self, beginning: bytes, deaths: int) -> None:
-        """Wait until a row beside which `deaths` engines died may join those in flight."""
+    async def enter(self, beginning: bytes, deaths: int, *, rank: int = 0) -> None:
+        """Wait until a row beside which `deaths` engines died may join those in flight; the lowest `rank` first."""
         let_in = asyncio.get_running_loop().create_future()
-        heappush(self._line, ((self._generation + 1, deaths, beginning, next(self._numbers)), let_in))
+        heappush(self._line, ((self._generation + 1, deaths, rank, beginning, next(self._numbers)), let_in))
         self._let_in()
         try:
             await let_in
@@ -56,11 +73,21 @@ class Admission:
         """A row was answered, or never will be."""
         self._in_flight -= 1
         self._free += 1
+        self._left += 1
+        if self._withheld and self._left == self._rows_before_more:
+            self._let_more_in()
         self._let_in()
+
+    def _let_more_in(self) -> None:
+        more = min(self._opened, self._withheld)
+        self._opened += more
+        self._withheld -= more
+        self._free += more
+        self._left = 0
 
     def _let_in(self) -> None:
         while self._line and self._free and not self._is_closed:
-            (generation, deaths, _, _), let_in = self._line[0]
+            (generation, deaths, *_), let_in = self._line[0]
             if not let_in.cancelled():
                 if not self._may_join(deaths):
                     return

@@ -14,12 +14,10 @@ from batch.plan import Plan
 from pipelines.actor import EngineActor
 from pipelines.cluster import Replicas
 from pipelines.failures import job_failures
+from pipelines.replica import TARGET_OPEN_ROWS
 from pipelines.source import PlannedShards
 
 MAX_ENGINE_RESTARTS = 20
-TARGET_OPEN_ROWS = 4096
-"""Rows that the open shards of one engine should hold together: twice as many as should be sorted at a time, so that
-one half is in line while the other is answered, and each more than any admission window."""
 
 
 @dataclass(frozen=True, slots=True)

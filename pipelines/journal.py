@@ -9,6 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import orjson
 import zstandard
@@ -16,6 +17,7 @@ import zstandard
 from batch.job_store import JobStore
 from batch.result import Code, Usage
 from connectors.lines import Line
+from pipelines.admission import KILLS_TO_CONVICT
 from pipelines.engines.base import Answer
 
 RowPlace = tuple[int, int]
@@ -67,11 +69,13 @@ def decode_segment(content: bytes) -> list[KeptAnswer]:
 class Past:
     """What earlier engines of a job left behind: their answers in shards without a commit, and what they died of.
 
-    `deaths`: how many engines died while a row was in flight.
+    `deaths`: how many engines died while a row was in flight. `unexplained_deaths`: engines that died of no row that
+    was found.
     """
 
     answers: Mapping[RowKey, Answer] = field(default_factory=dict)
     deaths: Mapping[RowPlace, int] = field(default_factory=dict)
+    unexplained_deaths: int = 0
 
     def answer(self, shard: int, line: Line) -> Answer | None:
         """The answer that a row was given before, if it is still the same line."""
@@ -89,10 +93,10 @@ def read_past(job: JobStore) -> Past:
         for kept in decode_segment(segment):
             if kept.row.shard not in committed:
                 answers.setdefault(kept.row, kept.answer)
-    deaths: Counter[RowPlace] = Counter()
-    for crash in job.crashes():
-        deaths.update((shard, line) for shard, line in crash.rows)
-    return Past(answers, deaths)
+    beside = [[(shard, line) for shard, line in crash.rows] for crash in job.crashes()]
+    deaths = Counter(chain.from_iterable(beside))
+    unexplained = sum(all(deaths[row] < KILLS_TO_CONVICT for row in rows) for rows in beside)
+    return Past(answers, deaths, unexplained)
 
 
 def _encode(kept: KeptAnswer) -> bytes:

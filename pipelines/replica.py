@@ -27,12 +27,16 @@ from pipelines.admission import KILLS_TO_CONVICT, Admission
 from pipelines.engines.base import Answer, Engine, EngineDead
 from pipelines.journal import NO_PAST, Past, RowPlace, encode_segment
 from pipelines.open_shard import OpenShard, commit_shard
-from pipelines.sharing import SharedAnswers, beginning
+from pipelines.ordering import beginning, rank
+from pipelines.sharing import SharedAnswers
 
 logger = logging.getLogger(__name__)
 
 STARTING_PHASE = "starting engine"
 TRANSIENT_RETRY_DELAYS_S = (0.5, 2.0)
+TARGET_OPEN_ROWS = 4096
+"""Rows that the open shards of one engine should hold together: twice as many as should be sorted at a time, so that
+one half is in line while the other is answered, and each more than any admission window."""
 ROWS_AT_A_TIME = 32
 """Rows that are decoded between two turns of the loop: a millisecond. Each turn costs as much as a row or two."""
 
@@ -40,11 +44,18 @@ ROWS_AT_A_TIME = 32
 class Replica:
     """Runs shards concurrently on one engine. All methods belong to one event loop.
 
-    `past`: what earlier engines of the job left behind.
+    `past`: what earlier engines of the job left behind. `replicas`: engines that share the job.
     """
 
     def __init__(
-        self, job: JobStore, starting: Awaitable[Engine], *, epoch: int, name: str, past: Past = NO_PAST
+        self,
+        job: JobStore,
+        starting: Awaitable[Engine],
+        *,
+        epoch: int,
+        name: str,
+        past: Past = NO_PAST,
+        replicas: int = 1,
     ) -> None:
         plan = job.plan()
         if plan is None:
@@ -52,13 +63,14 @@ class Replica:
         self._job = job
         self._spec = job.spec()
         self._plan = plan
+        self._end = plan.end(replicas * TARGET_OPEN_ROWS)
         self._epoch = epoch
         self._name = name
         self._past = past
         self._decoder = Decoder(self._spec)
         self._reader = PieceReader(max_line_bytes=self._spec.max_line_bytes)
         self._engine = asyncio.ensure_future(starting)
-        self._admission = Admission()
+        self._admission = Admission(past.unexplained_deaths)
         self._shared = SharedAnswers()
         self._engine.add_done_callback(self._open_window)
         self._reading = asyncio.Lock()
@@ -205,7 +217,9 @@ class Replica:
         return opened.result_of(row, request, answer)
 
     async def _ask_in_turn(self, place: RowPlace, request: Request) -> Answer:
-        await self._admission.enter(beginning(request), self._past.deaths.get(place, 0))
+        shard, _ = place
+        deaths = self._past.deaths.get(place, 0)
+        await self._admission.enter(beginning(request), deaths, rank=rank(request, at_end=shard >= self._end))
         self._note_first()
         self._in_flight.add(place)
         try:
@@ -233,6 +247,11 @@ class Replica:
 
     def _open_window(self, engine: "asyncio.Future[Engine]") -> None:
         if not engine.cancelled() and engine.exception() is None:
+            if self._past.unexplained_deaths:
+                logger.warning(
+                    "%d engines died of no single row: fewer rows at once, until many are answered",
+                    self._past.unexplained_deaths,
+                )
             self._admission.open(engine.result().window)
 
 

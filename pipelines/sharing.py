@@ -1,4 +1,4 @@
-"""What requests have in common: equal ones are asked once, and those that begin alike follow each other.
+"""Equal requests are asked once.
 
 Copies are exact: the key is the whole request but its custom_id, so whatever can change the answer keeps two requests
 apart. Knows nothing of shards and rows.
@@ -80,13 +80,3 @@ def request_key(request: Request) -> bytes | None:
 
 def _is_determined(body: dict[str, object]) -> bool:
     return body.get("temperature") == 0 or body.get("seed") is not None
-
-
-def beginning(request: Request) -> bytes:
-    """Return what an engine reads of a request, from its first token on: requests that begin alike sort together."""
-    body = request.body
-    asked = next((body[name] for name in ("messages", "prompt", "input", "query") if name in body), None)
-    try:
-        return orjson.dumps([body.get("model"), body.get("tools"), asked])
-    except TypeError:  # an integer of more than 64 bits
-        return b""

@@ -164,3 +164,12 @@ def test_what_is_no_plan_is_told(stored: bytes, words: str) -> None:
         decode_plan(stored)
 
     assert words in str(raised.value)
+
+
+@pytest.mark.parametrize(("rows", "first"), [(0, 3), (1, 2), (2, 2), (3, 1), (7, 0), (100, 0)])
+def test_the_end_of_a_plan_holds_its_last_rows(tmp_path: Path, rows: int, first: int) -> None:
+    path = write(tmp_path / "in.jsonl", [{"prompt": str(number)} for number in range(8)])
+    plan = make_plan(spec_over(path, shard_rows=3))
+
+    assert [shard.rows for shard in plan.shards] == [3, 3, 2]
+    assert plan.end(rows) == first

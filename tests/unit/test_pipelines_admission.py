@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+import pytest
 from fast_loop import run_fast
 
 from pipelines.admission import Admission
@@ -112,3 +113,44 @@ def test_nobody_is_let_into_a_dead_engine() -> None:
         return waiting.done()
 
     assert run_fast(run()) is False
+
+
+@pytest.mark.parametrize(("deaths", "most"), [(0, 100), (1, 50), (2, 25), (3, 16), (9, 16)])
+def test_after_engines_that_died_of_no_single_row_fewer_are_let_in(deaths: int, most: int) -> None:
+    async def run() -> int:
+        admission = Admission(unexplained_deaths=deaths)
+        admission.open(100)
+        rows = [asyncio.ensure_future(admission.enter(b"", 0)) for _ in range(200)]
+        await asyncio.sleep(0)
+        return sum(row.done() for row in rows)
+
+    assert run_fast(run()) == most
+
+
+@pytest.mark.parametrize(("deaths", "rows_before_more"), [(1, 1000), (2, 2000)])
+def test_an_engine_that_does_well_gets_twice_as_many_until_it_has_all(deaths: int, rows_before_more: int) -> None:
+    most_after: list[int] = []
+
+    async def run() -> None:
+        inside = 0
+
+        async def pass_through() -> None:
+            nonlocal inside
+            await admission.enter(b"", 0)
+            inside += 1
+            most_after.append(inside)
+            await asyncio.sleep(1)
+            inside -= 1
+            admission.leave()
+
+        admission = Admission(unexplained_deaths=deaths)
+        admission.open(100)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(3 * rows_before_more):
+                group.create_task(pass_through())
+
+    run_fast(run())
+    fewest = 100 >> deaths
+    assert max(most_after[:rows_before_more]) == fewest
+    assert max(most_after[rows_before_more + fewest : 2 * rows_before_more]) == 2 * fewest
+    assert max(most_after) == 100

@@ -9,6 +9,7 @@ from engines import ScriptedEngine, answered, ids, output, planned_job, row, row
 from fast_loop import run_fast
 
 from batch.job_store import JobStore
+from batch.records import Crash
 from batch.request import Request
 from batch.result import Code, Usage
 from pipelines.engines.base import Answer, EngineDead
@@ -114,6 +115,30 @@ def test_two_poison_rows_are_both_found_and_no_good_row_is_blamed() -> None:
 
     assert {line["custom_id"] for line in output(job, "errors")} == {"r10", "r11"}
     assert len(output(job)) == 198
+
+
+def test_an_engine_that_dies_of_too_many_rows_at_once_gets_fewer_and_no_row_is_blamed() -> None:
+    job = planned_job(rows(3000), shard_rows=500)
+    engine = ScriptedEngine(window=256, delay_s=lambda request: 1.0 + int(request.custom_id[1:]) % 3)
+
+    def out_of_memory(request: Request, _: int) -> Answer:
+        if engine.in_flight > 100:
+            raise EngineDead("out of memory")
+        return answered(request)
+
+    engine._script = out_of_memory
+
+    assert live_until_done(job, engine, most_starts=10) <= 4
+    assert ids(job) == [f"r{number}" for number in range(3000)]
+    assert output(job, "errors") == []
+
+
+def test_deaths_that_a_row_explains_make_no_engine_smaller() -> None:
+    job = planned_job(rows(3))
+    for number, found in enumerate([(0, 1), (0, 1), (0, 1), (0, 2)]):
+        job.record_crash(Crash(1, f"engine-{number}", (found, (0, 3)) if number == 0 else (found,)))
+
+    assert read_past(job).unexplained_deaths == 1
 
 
 def test_a_row_past_its_time_limit_ends_as_timeout() -> None:

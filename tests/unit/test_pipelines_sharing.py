@@ -14,7 +14,7 @@ from batch.request import Request
 from batch.result import Code, Usage
 from pipelines.engines.base import Answer
 from pipelines.replica import Replica
-from pipelines.sharing import ENTRY_BYTES, SharedAnswers, beginning, request_key
+from pipelines.sharing import ENTRY_BYTES, SharedAnswers, request_key
 
 
 def chat(custom_id: str, text: str = "1 + 1?", **parameters: Any) -> Line:
@@ -150,25 +150,3 @@ def test_the_oldest_answers_make_room() -> None:
 
     run_fast(run())
     assert asked == ["a", "b", "c", "b"]
-
-
-def test_rows_of_all_open_shards_are_asked_in_the_order_of_how_they_begin_and_written_in_their_own() -> None:
-    texts = ["red 1", "blue 1", "red 2", "blue 2", "red 3", "blue 3"]
-    job = planned_job([chat(text, text) for text in texts], shard_rows=2)
-    engine = ScriptedEngine(window=1, delay_s=lambda _: 1.0)
-
-    run_job(job, engine)
-
-    assert engine.asked[1:] == sorted(text for text in texts if text != engine.asked[0])
-    assert ids(job) == texts
-
-
-def test_what_stands_before_the_messages_counts_first() -> None:
-    def chat_with(tool: str | None, text: str) -> Request:
-        tools: dict[str, Any] = {"tools": [tool]} if tool else {}
-        return request(messages=[{"role": "user", "content": text}], **tools)
-
-    requests = [chat_with("t2", "a"), chat_with("t1", "b"), chat_with("t1", "a"), chat_with(None, "z")]
-
-    assert sorted(requests, key=beginning) == [requests[2], requests[1], requests[0], requests[3]]
-    assert beginning(request(messages=[2**80])) == b""

@@ -1,0 +1,32 @@
+"""What decides when a request is asked: how it begins, and how long its answer may get.
+
+Knows nothing of rows and of who is asked.
+"""
+
+import orjson
+
+from batch.request import Request
+
+_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_DIGITS = 64
+
+
+def beginning(request: Request) -> bytes:
+    """Return what an engine reads of a request, from its first token on: requests that begin alike sort together."""
+    body = request.body
+    asked = next((body[name] for name in ("messages", "prompt", "input", "query") if name in body), None)
+    try:
+        return orjson.dumps([body.get("model"), body.get("tools"), asked])
+    except TypeError:  # an integer of more than 64 bits
+        return b""
+
+
+def rank(request: Request, *, at_end: bool) -> int:
+    """Return 0 before the end of a job; at its end 1 for an answer without limit, more the fewer tokens it may have.
+
+    Counted in binary digits, so that rows that begin alike stay together where their limits differ little.
+    """
+    if not at_end:
+        return 0
+    most = next((request.body[name] for name in _LIMITS if request.body.get(name) is not None), None)
+    return max(1, _DIGITS - most.bit_length()) if isinstance(most, int) else 1

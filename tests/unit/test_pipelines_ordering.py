@@ -1,0 +1,113 @@
+"""When rows are asked: those that begin alike one after another, and at the end of a job the longest first."""
+
+import asyncio
+from collections.abc import Sequence
+from heapq import heapreplace
+from typing import Any
+
+import pytest
+from engines import Line, ScriptedEngine, ids, planned_job, started
+from fast_loop import run_fast
+
+from batch.job_store import JobStore
+from batch.request import Request
+from pipelines import replica
+from pipelines.ordering import beginning, rank
+from pipelines.replica import Replica
+
+WINDOW = 64
+
+
+def chat(custom_id: str, text: str, **parameters: Any) -> Line:
+    return {"custom_id": custom_id, "body": {"messages": [{"role": "user", "content": text}], **parameters}}
+
+
+def request(**body: Any) -> Request:
+    return Request("a", "/v1/chat/completions", body)
+
+
+def run_job(job: JobStore, engine: ScriptedEngine) -> None:
+    async def run() -> None:
+        plan = job.plan()
+        assert plan is not None
+        shards = Replica(job, started(engine), epoch=1, name="a")
+        await asyncio.gather(*(shards.run(shard.index) for shard in plan.shards))
+
+    run_fast(run())
+
+
+def steps(lengths: Sequence[int]) -> int:
+    """How long an engine with so many slots takes that starts the next row of the list in the slot free first."""
+    free_at = [0] * WINDOW
+    for length in lengths:
+        heapreplace(free_at, free_at[0] + length)
+    return max(free_at)
+
+
+def test_rows_of_all_open_shards_are_asked_in_the_order_of_how_they_begin_and_written_in_their_own() -> None:
+    texts = ["red 1", "blue 1", "red 2", "blue 2", "red 3", "blue 3"]
+    job = planned_job([chat(text, text) for text in texts], shard_rows=2)
+    engine = ScriptedEngine(window=1, delay_s=lambda _: 1.0)
+
+    run_job(job, engine)
+
+    assert engine.asked[1:] == sorted(text for text in texts if text != engine.asked[0])
+    assert ids(job) == texts
+
+
+def test_what_stands_before_the_messages_counts_first() -> None:
+    def chat_with(tool: str | None, text: str) -> Request:
+        tools: dict[str, Any] = {"tools": [tool]} if tool else {}
+        return request(messages=[{"role": "user", "content": text}], **tools)
+
+    requests = [chat_with("t2", "a"), chat_with("t1", "b"), chat_with("t1", "a"), chat_with(None, "z")]
+
+    assert sorted(requests, key=beginning) == [requests[2], requests[1], requests[0], requests[3]]
+    assert beginning(request(messages=[2**80])) == b""
+
+
+def rows_of_two_lengths(count: int) -> dict[str, int]:
+    """Most tokens of each row: 32, and 512 of the last tenth."""
+    return {f"r{number}": 512 if number >= count - count // 10 else 32 for number in range(count)}
+
+
+def test_at_the_end_of_a_job_the_longest_rows_are_asked_first() -> None:
+    lengths = rows_of_two_lengths(1000)
+    job = planned_job([chat(name, name, max_tokens=most) for name, most in lengths.items()], shard_rows=250)
+    engine = ScriptedEngine(window=WINDOW, delay_s=lambda request: request.body["max_tokens"] / 10)
+
+    run_job(job, engine)
+
+    ideal = steps(sorted(lengths.values(), reverse=True))
+    assert steps([lengths[name] for name in engine.asked]) <= 1.05 * ideal
+    assert steps(list(lengths.values())) >= 1.15 * ideal  # as they stand in the file
+    assert ids(job) == list(lengths)
+
+
+def test_before_the_end_of_a_job_its_rows_are_not_asked_by_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replica, "TARGET_OPEN_ROWS", 20)
+    texts = [f"{number:03d}" for number in range(60)]
+    lines = [chat(text, text, max_tokens=512 if number % 2 else 32) for number, text in enumerate(texts)]
+    job = planned_job(lines, shard_rows=20)
+    engine = ScriptedEngine(window=1)
+    engine._delay_s = lambda _: 100.0 if len(engine.asked) == 1 else 0.1  # the others line up behind the first
+
+    run_job(job, engine)
+
+    before, end = texts[:40], texts[40:]
+    by_length = [text for text in end if int(text) % 2] + [text for text in end if not int(text) % 2]
+    assert engine.asked[1:] == [text for text in before + by_length if text != engine.asked[0]]
+
+
+def test_the_fewer_tokens_an_answer_may_have_the_later_it_is_asked() -> None:
+    bodies: list[dict[str, Any]] = [
+        {},
+        {"max_tokens": None, "max_completion_tokens": 512},
+        {"max_tokens": 40},
+        {"max_output_tokens": 1},
+    ]
+    ranks = [rank(request(**body), at_end=True) for body in bodies]
+
+    assert ranks == sorted(set(ranks))
+    assert rank(request(max_tokens=32), at_end=True) == rank(request(max_tokens=40), at_end=True)
+    assert rank(request(max_tokens=32), at_end=False) == 0 < ranks[0]
