@@ -74,7 +74,7 @@ def rows_of_two_lengths(count: int) -> dict[str, int]:
 def test_at_the_end_of_a_job_the_longest_rows_are_asked_first() -> None:
     lengths = rows_of_two_lengths(1000)
     job = planned_job([chat(name, name, max_tokens=most) for name, most in lengths.items()], shard_rows=250)
-    engine = ScriptedEngine(window=WINDOW, delay_s=lambda request: request.body["max_tokens"] / 10)
+    engine = ScriptedEngine(window=WINDOW, delay_s=lambda request: request.body["max_tokens"] / 5)
 
     run_job(job, engine)
 
