@@ -52,9 +52,9 @@ def cpu_environment(machine: Machine, world_size: int) -> dict[str, str]:
 
 
 def _thread_waiting() -> dict[str, str]:
-    """Intel's OpenMP, where it is installed, spins between two kernels and sleeps after 20 ms; GNU's sleeps at once."""
+    """Intel's OpenMP, where it is installed, spins between two kernels and sleeps after 1 ms; GNU's sleeps at once."""
     if INTEL_OPENMP.exists():
-        return {"LD_PRELOAD": str(INTEL_OPENMP), "KMP_LIBRARY": "turnaround", "KMP_BLOCKTIME": "20"}
+        return {"LD_PRELOAD": str(INTEL_OPENMP), "KMP_LIBRARY": "turnaround", "KMP_BLOCKTIME": "1"}
     return {"OMP_WAIT_POLICY": "passive"}
 
 
