@@ -19,10 +19,10 @@ from batch.cli.reading import (
     take,
 )
 from batch.cli.resources import ListFlags, list_options, print_pages, render, resource_output
-from batch.cli.retry import RetryFlags, prepare_retry, retry_options
+from batch.cli.retry import RetryFlags, continue_option, prepare_retry, refuse_settings, retry_options
 from batch.cli.running import attempt_options, engine_options, limit_options, once_each
 from batch.cli.values import DURATION
-from batch.errors import JobNotFound
+from batch.errors import JobNotFound, UsageError
 
 if TYPE_CHECKING:
     from batch.job import BatchInferenceJob, SpecOptions
@@ -50,9 +50,10 @@ class Submission:
 @click.command()
 @click.option("--job-id", metavar="ID", help="Default: a new one.")
 @click.option("--display-name", metavar="TEXT")
-@click.option("-m", "--model", required=True, help="A hub id, a local folder or an object-store URI.")
-@click.option("-d", "--input-dataset-id", required=True, metavar="ID", help="The requests.")
+@click.option("-m", "--model", default="", help="A hub id, a local folder or an object-store URI.  [required]")
+@click.option("-d", "--input-dataset-id", default="", metavar="ID", help="The requests.  [required]")
 @click.option("-x", "--output-dataset-id", metavar="ID", help="Where the results go; default: the job's id.")
+@continue_option
 @parameter_options
 @engine_options
 @line_options
@@ -65,14 +66,35 @@ class Submission:
 @resource_output
 @global_options
 @click.pass_context
-def create(ctx: click.Context, /, mode: str, **given: Any) -> int:
+def create(ctx: click.Context, /, mode: str, continue_from: str | None, **given: Any) -> int:
     """Create a job over a dataset of the workspace and start it in the background."""
-    from batch.cli.preflight import check_model
-    from batch.engine_arguments import check_engine_args
     from batch.job import BatchInferenceJob
 
     workspace = _workspace(ctx)
+    if continue_from:
+        old = fields_of(_existing(workspace, continue_from))
+        refuse_settings(ctx, model=old["model"], input_dataset_id=old["input_dataset_id"])
+        named = {name: given[name] for name in ("job_id", "output_dataset_id", "display_name")}
+        attempt = {name: given[name] for name in ("replicas", "ray_address")}
+        job = BatchInferenceJob.continue_from(continue_from, workspace=workspace, **named, **attempt)
+    elif (request := _request(workspace, given)) is None:
+        return 0
+    else:
+        job = BatchInferenceJob.create(**request)
+    if not given["quiet"]:
+        click.echo(render(fields_of(job), mode))
+    return _wait(ctx, job.id, given["wait_timeout"], as_json=mode == "json") if given["wait"] else 0
+
+
+def _request(workspace: Workspace, given: dict[str, Any]) -> dict[str, Any] | None:
+    """What `BatchInferenceJob.create` takes, checked; None after --dry-run, which prints it."""
+    from batch.cli.preflight import check_model
+    from batch.engine_arguments import check_engine_args
+
     submission, parameters = take(Submission, given), take(ParameterFlags, given).parameters()
+    for name in ("model", "input_dataset_id"):
+        if not getattr(submission, name):
+            raise UsageError(f"--{name.replace('_', '-')} is missing.")
     engine, engine_args = given["engine"], check_engine_args(given["engine"], once_each(given["engine_arg"]))
     options = _spec_options(take(LineFlags, given), given)
     workspace.inputs_of(workspace.bare_id("datasets", submission.input_dataset_id))
@@ -81,20 +103,17 @@ def create(ctx: click.Context, /, mode: str, **given: Any) -> int:
     if given["dry_run"]:
         request = asdict(submission) | {"inference_parameters": parameters.to_dict(), "engine": engine}
         click.echo(json.dumps(request | {"engine_args": engine_args} | options, indent=2))
-        return 0
-    job = BatchInferenceJob.create(
+        return None
+    return {
         **asdict(submission),
-        inference_parameters=parameters,
-        workspace=workspace,
-        engine=engine,
-        engine_args=engine_args,
-        replicas=given["replicas"],
-        ray_address=given["ray_address"],
+        "inference_parameters": parameters,
+        "workspace": workspace,
+        "engine": engine,
+        "engine_args": engine_args,
+        "replicas": given["replicas"],
+        "ray_address": given["ray_address"],
         **options,
-    )
-    if not given["quiet"]:
-        click.echo(render(fields_of(job), mode))
-    return _wait(ctx, job.id, given["wait_timeout"], as_json=mode == "json") if given["wait"] else 0
+    }
 
 
 def _spec_options(lines: LineFlags, given: dict[str, Any]) -> SpecOptions:

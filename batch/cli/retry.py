@@ -1,4 +1,4 @@
-"""`resume --retry-failed`: the failed rows of a job that has ended, as a new job with an output of its own."""
+"""The failed rows of a job that has ended, as a new job: `resume --retry-failed`, `create --continue-from`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,31 @@ def retry_options(function: Function) -> Function:
         help="Of a job that has ended, run the rows that failed, with a CODE or with any, as a new job.",
     )
     return codes(flag(function))
+
+
+continue_option = click.option(
+    "--continue-from",
+    metavar="JOB_ID",
+    help="Run the rows of this ended job that failed, with its settings, and no others; see `resume --retry-failed`.",
+)
+
+_OF_ANY_JOB = frozenset(
+    {"job_id", "output_dataset_id", "display_name", "continue_from", "replicas", "ray_address"}
+    | {"wait", "wait_timeout", "quiet", "mode"}
+)
+
+
+def refuse_settings(ctx: click.Context, *, model: str, input_dataset_id: str) -> None:
+    """UsageError for a flag that is a setting of the continued job; its own model and input may be named again."""
+    given = ctx.params
+    same = {
+        name for name, of_old in (("model", model), ("input_dataset_id", input_dataset_id)) if given[name] == of_old
+    }
+    for option in ctx.command.params:
+        name = option.name or ""
+        is_given = ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if is_given and option.expose_value and name not in _OF_ANY_JOB | same:
+            raise UsageError(f"{option.opts[-1]} does not go with --continue-from: that job's settings are kept.")
 
 
 def prepare_retry(old: JobStore, codes: tuple[str, ...], output: str | None) -> JobStore:

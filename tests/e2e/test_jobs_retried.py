@@ -91,8 +91,16 @@ def test_a_job_of_a_workspace_is_continued_in_the_background(terminal: Terminal)
 
     ended = terminal.run("resume", "bij", "first", "--retry-failed", "--job-id", "second", *attempt)
     shown = json.loads(terminal.run("get", "bij", "second", "-w", str(workspace), "-o", "json").stdout)
+    continued = ("create", "bij", "--continue-from", "accounts/local/batchInferenceJobs/first", "--job-id", "third")
+    refused = terminal.run(*continued, "--top-p", "0.5", *attempt)
+    other_model = terminal.run(*continued, "-m", "other", *attempt)
+    third = terminal.run(*continued, "-m", "m", *attempt)
 
     assert (made.returncode, ran.returncode, ended.returncode) == (0, 0, 0), made.stderr + ran.stderr + ended.stderr
     assert "0 succeeded, 1 failed, 0 blank: 1 lines in" in ended.stdout
     assert shown["continued_from_job_name"] == "accounts/local/batchInferenceJobs/first"
     assert Output(workspace / "datasets" / "second").manifest()["failed_by_code"] == {"malformed_json": 1}
+    assert (refused.returncode, other_model.returncode, third.returncode) == (2, 2, 0), third.stderr
+    assert "--top-p does not go with --continue-from" in refused.stderr
+    assert "--model does not go with --continue-from" in other_model.stderr
+    assert Output(workspace / "datasets" / "third").manifest()["failed_by_code"] == {"malformed_json": 1}
