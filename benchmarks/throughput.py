@@ -1,4 +1,4 @@
-"""End to end: the same chats through our command, through `LLM.chat` and through `run_batch`, in turns.
+"""End to end: the same chats through our command, through `LLM.chat`, `run_batch` and `ray.data.llm`, in turns.
 
 The arms take turns, so that a slow quarter of an hour hits all of them; the order is rotated from round to round.
 """
@@ -11,13 +11,14 @@ from pathlib import Path
 from benchmarks.arms.bare import Bare
 from benchmarks.arms.base import Arm, ArmFailed, Tuning, our_tuning
 from benchmarks.arms.ours import Ours
+from benchmarks.arms.ray_data_llm import RayDataLlm
 from benchmarks.arms.run_batch import RunBatch
 from benchmarks.estimates import speed_ratio, spread
 from benchmarks.machine import Setting
 from benchmarks.measuring import BUILD, Figures, measure
 from benchmarks.records import Recorder
 from benchmarks.tables import table
-from benchmarks.workloads import Workload, write_chat, write_duplicates, write_few_shot
+from benchmarks.workloads import Workload, write_chat, write_duplicates, write_few_shot, write_long_last
 from pipelines.models.random_weights import NAMED_SHAPES, build
 
 MAX_TRIES = 3
@@ -26,6 +27,7 @@ WORKLOADS: dict[str, Callable[[Path, int], Workload]] = {
     "duplicates-30": partial(write_duplicates, share=0.3),
     "duplicates-60": partial(write_duplicates, share=0.6),
     "few-shot": write_few_shot,
+    "long-last": write_long_last,
 }
 
 
@@ -99,10 +101,11 @@ def _arms(parameters: str, tuning: Tuning, workload: Workload) -> list[Arm]:
     build(folder, NAMED_SHAPES[parameters])
     model = str(folder)
     if workload.kv_tokens is None:
-        return [Ours(model), Bare(model), Bare(model, tuning), RunBatch(model), RunBatch(model, tuning)]
+        peers = [peer(model, given) for peer in (Bare, RunBatch, RayDataLlm) for given in (None, tuning)]
+        return [Ours(model), *peers]
     cache = {"num_gpu_blocks_override": workload.kv_tokens // int(tuning.engine_args["block_size"])}
     limited = Tuning({**tuning.engine_args, **cache}, tuning.environment)
-    return [Ours(model, engine_args=cache), Bare(model, limited), RunBatch(model, limited)]
+    return [Ours(model, engine_args=cache), *(peer(model, limited) for peer in (Bare, RunBatch, RayDataLlm))]
 
 
 def _require_equal_sizes(engine: Mapping[str, object], tuning: Tuning) -> None:

@@ -18,6 +18,8 @@ CHAT_WORDS = (22, 28)
 """Words of a chat row's prompt: about 110 tokens of the shipped tokenizer."""
 CHAT_OUTPUT_TOKENS = (4, 32)
 
+SHORT_TOKENS, LONG_TOKENS = 32, 512
+
 SUBJECTS = 57
 EXAMPLE_WORDS = 140
 """Words of the examples that a subject's questions all begin with: about 600 tokens."""
@@ -98,6 +100,14 @@ def write_few_shot(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
     kv_tokens = round(KV_SHARE * SUBJECTS * EXAMPLE_TOKENS)
     path = folder / f"few-shot-{rows}.jsonl"
     return _write(path, lines, rows=rows, completion_tokens=sum(budgets), kv_tokens=kv_tokens)
+
+
+def write_long_last(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
+    """The prompts of `write_chat`; nine in ten rows answer 32 tokens, the last tenth of the file 512."""
+    random = Random(seed)
+    budgets = [SHORT_TOKENS] * (rows - rows // 10) + [LONG_TOKENS] * (rows // 10)
+    lines = (_chat_line(f"chat-{row:06d}", _prompt(random), budget) for row, budget in enumerate(budgets))
+    return _write(folder / f"long-last-{rows}.jsonl", lines, rows=rows, completion_tokens=sum(budgets))
 
 
 def write_tiny(folder: Path, rows: int) -> Workload:

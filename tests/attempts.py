@@ -125,7 +125,8 @@ def check_gone(look: Callable[[], list[Process]], within_s: float) -> None:
     give_up_at = time.monotonic() + within_s
     while look() and time.monotonic() < give_up_at:
         time.sleep(0.2)
-    assert look() == []
+    left = look()
+    assert not left, f"still there after {within_s:g} s: {left}"
 
 
 def send(processes: Sequence[Process], number: signal.Signals) -> None:

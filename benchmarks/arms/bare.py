@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.arms.base import Answered, ArmFailed, Tuning, all_cores
+from benchmarks.arms.base import Answered, Tuning, all_cores, reported
 from benchmarks.workloads import Workload
 
 SCRIPT = Path(__file__).with_name("bare_chat.py")
@@ -40,8 +40,4 @@ class Bare:
         return all_cores() | (dict(self.tuning.environment) if self.tuning else {})
 
     def answered(self, folder: Path) -> Answered:
-        try:
-            report = json.loads((folder / "report.json").read_text())
-        except FileNotFoundError:
-            raise ArmFailed(f"{self.name} did not come to its end; see {folder / 'log.txt'}") from None
-        return Answered(**report)
+        return reported(self.name, folder)

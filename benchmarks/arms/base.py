@@ -1,5 +1,6 @@
 """What every arm offers, and what ours runs with, for those that are tuned to it. Knows nothing of repeats."""
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -74,6 +75,15 @@ class Arm(Protocol):
     def answered(self, folder: Path) -> Answered:
         """Read what a finished run left in `folder`; its output is in `folder/log.txt`. Raises ArmFailed."""
         ...
+
+
+def reported(name: str, folder: Path) -> Answered:
+    """Read what an arm that is a script of ours says of its run. Raises ArmFailed."""
+    try:
+        report = json.loads((folder / "report.json").read_text())
+    except FileNotFoundError:
+        raise ArmFailed(f"{name} did not come to its end; see {folder / 'log.txt'}") from None
+    return Answered(**report)
 
 
 def base_environment() -> dict[str, str]:

@@ -1,12 +1,15 @@
 """How the arms' commands are made, and how their end is read."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import orjson
 import pytest
 
-from benchmarks.arms.base import ArmFailed, Tuning, base_environment
+from benchmarks.arms.bare import Bare
+from benchmarks.arms.base import Answered, ArmFailed, Tuning, base_environment
 from benchmarks.arms.ours import Ours, first_admission
+from benchmarks.arms.ray_data_llm import RayDataLlm
 from benchmarks.arms.run_batch import RunBatch
 from benchmarks.measuring import Figures
 from benchmarks.processes import Cost
@@ -56,6 +59,25 @@ def test_run_batch_is_timed_from_its_bar_to_its_writing(tmp_path: Path) -> None:
     answered = RunBatch("model").answered(tmp_path)
     assert (answered.admitted_at, answered.ended_at) == (101.25, 103.5)
     assert (answered.rows, answered.completion_tokens) == (1, 7)
+
+
+def test_every_script_reports_its_own_times(tmp_path: Path) -> None:
+    report = Answered(admitted_at=1.5, ended_at=3.0, rows=2, completion_tokens=7)
+    for arm in (Bare("model"), RayDataLlm("model")):
+        with pytest.raises(ArmFailed, match=f"{arm.name} did not come to its end"):
+            arm.answered(tmp_path)
+    (tmp_path / "report.json").write_bytes(orjson.dumps(asdict(report)))
+    for arm in (Bare("model"), RayDataLlm("model")):
+        assert arm.answered(tmp_path) == report
+
+
+def test_ray_data_llm_keeps_more_rows_in_flight_only_when_tuned(tmp_path: Path) -> None:
+    workload = write_chat(tmp_path, 2)
+    tuned = RayDataLlm("model", Tuning({"block_size": 32}, {"KMP_BLOCKTIME": "1"})).command(workload, tmp_path)
+    plain = RayDataLlm("model").command(workload, tmp_path)
+    assert '--engine-args={"block_size": 32}' in tuned
+    assert any("max_concurrent_batches" in word for word in tuned)
+    assert {"--engine-args={}", "--processor-args={}"} <= set(plain)
 
 
 def test_our_start_is_the_first_admission_of_any_engine(tmp_path: Path) -> None:
