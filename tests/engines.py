@@ -6,20 +6,32 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
+from fast_loop import run_fast
 from jobs import make_spec
 
 from batch.job_store import JobStore
 from batch.plan import make_plan
-from batch.request import Request
+from batch.records import Commit
+from batch.request import CHAT, Request
 from batch.result import Code, Usage
 from connectors.registry import open_store
 from pipelines.engines.base import Answer, Engine, EngineDead
+from pipelines.replica import Replica
 
 Line = dict[str, Any]
 
 
 def row(custom_id: str, text: str = "1 + 1?", **fields: Any) -> Line:
     return {"custom_id": custom_id, "body": {"messages": [{"role": "user", "content": text}]}, **fields}
+
+
+def chat(custom_id: str, text: str = "1 + 1?", **parameters: Any) -> Line:
+    """A row whose body has these parameters."""
+    return {"custom_id": custom_id, "body": {"messages": [{"role": "user", "content": text}], **parameters}}
+
+
+def request(custom_id: str = "a", endpoint: str = CHAT, **body: Any) -> Request:
+    return Request(custom_id, endpoint, body)
 
 
 def rows(count: int) -> list[Line]:
@@ -96,3 +108,21 @@ def dies(request: Request, times: int) -> Answer:
 
 async def started(engine: Engine) -> Engine:
     return engine
+
+
+def replica_of(job: JobStore, engine: Engine, *, epoch: int = 1) -> Replica:
+    return Replica(job, started(engine), epoch=epoch, name="a")
+
+
+async def run_shards(job: JobStore, replica: Replica) -> list[Commit]:
+    """Every shard at once, as Ray Data hands them to an actor."""
+    plan = job.plan()
+    assert plan is not None
+    return list(await asyncio.gather(*(replica.run(shard.index) for shard in plan.shards)))
+
+
+def run_job(job: JobStore, engine: Engine, *, epoch: int = 1) -> list[Commit]:
+    async def run() -> list[Commit]:
+        return await run_shards(job, replica_of(job, engine, epoch=epoch))
+
+    return run_fast(run())

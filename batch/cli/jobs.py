@@ -74,20 +74,21 @@ def create(ctx: click.Context, /, mode: str, continue_from: str | None, **given:
     if continue_from:
         old = fields_of(_existing(workspace, continue_from))
         refuse_settings(ctx, model=old["model"], input_dataset_id=old["input_dataset_id"])
-        named = {name: given[name] for name in ("job_id", "output_dataset_id", "display_name")}
-        attempt = {name: given[name] for name in ("replicas", "ray_address")}
-        job = BatchInferenceJob.continue_from(continue_from, workspace=workspace, **named, **attempt)
-    elif (request := _request(workspace, given)) is None:
-        return 0
+        job = BatchInferenceJob.continue_from(continue_from, workspace=workspace, **_named(given), **_attempt(given))
     else:
-        job = BatchInferenceJob.create(**request)
+        request = _request(workspace, given)
+        if given["dry_run"]:
+            parameters = request["inference_parameters"].to_dict()
+            click.echo(json.dumps(request | {"inference_parameters": parameters}, indent=2))
+            return 0
+        job = BatchInferenceJob.create(**request, workspace=workspace, **_attempt(given))
     if not given["quiet"]:
         click.echo(render(fields_of(job), mode))
     return _wait(ctx, job.id, given["wait_timeout"], as_json=mode == "json") if given["wait"] else 0
 
 
-def _request(workspace: Workspace, given: dict[str, Any]) -> dict[str, Any] | None:
-    """What `BatchInferenceJob.create` takes, checked; None after --dry-run, which prints it."""
+def _request(workspace: Workspace, given: dict[str, Any]) -> dict[str, Any]:
+    """What `BatchInferenceJob.create` takes of the job itself, checked."""
     from batch.cli.preflight import check_model
     from batch.engine_arguments import check_engine_args
 
@@ -100,20 +101,16 @@ def _request(workspace: Workspace, given: dict[str, Any]) -> dict[str, Any] | No
     workspace.inputs_of(workspace.bare_id("datasets", submission.input_dataset_id))
     if engine == "vllm":
         check_model(submission.model)
-    if given["dry_run"]:
-        request = asdict(submission) | {"inference_parameters": parameters.to_dict(), "engine": engine}
-        click.echo(json.dumps(request | {"engine_args": engine_args} | options, indent=2))
-        return None
-    return {
-        **asdict(submission),
-        "inference_parameters": parameters,
-        "workspace": workspace,
-        "engine": engine,
-        "engine_args": engine_args,
-        "replicas": given["replicas"],
-        "ray_address": given["ray_address"],
-        **options,
-    }
+    job = {"inference_parameters": parameters, "engine": engine, "engine_args": engine_args}
+    return asdict(submission) | job | options
+
+
+def _named(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: given[name] for name in ("job_id", "output_dataset_id", "display_name")}
+
+
+def _attempt(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: given[name] for name in ("replicas", "ray_address")}
 
 
 def _spec_options(lines: LineFlags, given: dict[str, Any]) -> SpecOptions:
@@ -205,14 +202,14 @@ def resume(ctx: click.Context, /, old_job_id: str, mode: str, **given: Any) -> i
 
     workspace = _workspace(ctx)
     flags = take(RetryFlags, given)
-    named = {name: given[name] for name in ("job_id", "output_dataset_id", "display_name")}
-    attempt = {name: given[name] for name in ("replicas", "ray_address")}
-    flags.check(**named)
+    flags.check(**_named(given))
     job = _existing(workspace, old_job_id)
     if flags.retry_failed:
-        job = BatchInferenceJob.continue_from(job.id, flags.codes, workspace=workspace, **named, **attempt)
+        job = BatchInferenceJob.continue_from(
+            job.id, flags.codes, workspace=workspace, **_named(given), **_attempt(given)
+        )
     else:
-        job.resume(**attempt)
+        job.resume(**_attempt(given))
     click.echo(render(fields_of(job), mode))
     return _wait(ctx, job.id, given["wait_timeout"], as_json=mode == "json") if given["wait"] else 0
 

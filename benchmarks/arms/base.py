@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from benchmarks.workloads import Workload
 from pipelines import sizing
@@ -75,6 +75,29 @@ class Arm(Protocol):
     def answered(self, folder: Path) -> Answered:
         """Read what a finished run left in `folder`; its output is in `folder/log.txt`. Raises ArmFailed."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What the arms of others have in common: a model, at their defaults or tuned to ours."""
+
+    title: ClassVar[str]
+    model: str
+    tuning: Tuning | None = None
+
+    @property
+    def name(self) -> str:
+        """The title, and whether it is tuned."""
+        return f"{self.title}, tuned" if self.tuning else self.title
+
+    @property
+    def engine_args(self) -> dict[str, str | int | bool]:
+        """The engine arguments that it is given; none at its defaults."""
+        return dict(self.tuning.engine_args) if self.tuning else {}
+
+    def environment(self) -> dict[str, str]:
+        """All cores for the model; tuned, also what ours gives its engine."""
+        return all_cores() | (dict(self.tuning.environment) if self.tuning else {})
 
 
 def reported(name: str, folder: Path) -> Answered:

@@ -12,22 +12,17 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks.arms.base import Answered, ArmFailed, Tuning, all_cores
+from benchmarks.arms.base import Answered, ArmFailed, Peer
 from benchmarks.workloads import SERVED_MODEL, Workload
 
 BAR = re.compile(r"^([\d.]+) Running batch: +\d+% Completed \| (\d+)/(\d+) ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class RunBatch:
+class RunBatch(Peer):
     """`run_batch`, at its defaults or tuned."""
 
-    model: str
-    tuning: Tuning | None = None
-
-    @property
-    def name(self) -> str:
-        return "run_batch, tuned" if self.tuning else "run_batch"
+    title = "run_batch"
 
     def command(self, workload: Workload, folder: Path) -> list[str]:
         return [
@@ -36,9 +31,6 @@ class RunBatch:
             *("--model", self.model, "--served-model-name", SERVED_MODEL),
             *(self.tuning.flags() if self.tuning else []),
         ]
-
-    def environment(self) -> dict[str, str]:
-        return all_cores() | (dict(self.tuning.environment) if self.tuning else {})
 
     def answered(self, folder: Path) -> Answered:
         bar = BAR.findall((folder / "log.txt").read_text(encoding="utf-8"))

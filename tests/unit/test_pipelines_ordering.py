@@ -1,39 +1,17 @@
 """When rows are asked: those that begin alike one after another, and at the end of a job the longest first."""
 
-import asyncio
 from collections.abc import Sequence
 from heapq import heapreplace
 from typing import Any
 
 import pytest
-from engines import Line, ScriptedEngine, ids, planned_job, started
-from fast_loop import run_fast
+from engines import ScriptedEngine, chat, ids, planned_job, request, run_job
 
-from batch.job_store import JobStore
 from batch.request import Request
 from pipelines import replica
 from pipelines.ordering import beginning, rank
-from pipelines.replica import Replica
 
 WINDOW = 64
-
-
-def chat(custom_id: str, text: str, **parameters: Any) -> Line:
-    return {"custom_id": custom_id, "body": {"messages": [{"role": "user", "content": text}], **parameters}}
-
-
-def request(**body: Any) -> Request:
-    return Request("a", "/v1/chat/completions", body)
-
-
-def run_job(job: JobStore, engine: ScriptedEngine) -> None:
-    async def run() -> None:
-        plan = job.plan()
-        assert plan is not None
-        shards = Replica(job, started(engine), epoch=1, name="a")
-        await asyncio.gather(*(shards.run(shard.index) for shard in plan.shards))
-
-    run_fast(run())
 
 
 def steps(lengths: Sequence[int]) -> int:

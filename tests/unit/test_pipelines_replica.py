@@ -7,7 +7,20 @@ from pathlib import Path
 
 import orjson
 import pytest
-from engines import ScriptedEngine, answered, dies, ids, output, planned_job, refused, row, rows, started
+from engines import (
+    ScriptedEngine,
+    answered,
+    dies,
+    ids,
+    output,
+    planned_job,
+    refused,
+    replica_of,
+    row,
+    rows,
+    run_job,
+    run_shards,
+)
 from fast_loop import run_fast
 
 from batch.errors import JobFailed
@@ -21,24 +34,6 @@ from pipelines.engines.echo import EchoEngine
 from pipelines.replica import Replica
 
 CANCEL = Stop(StopState.CANCELLED, "enough", "2026-01-31T12:00:00.000000Z")
-
-
-def replica_of(job: JobStore, engine: Engine, *, epoch: int = 1) -> Replica:
-    return Replica(job, started(engine), epoch=epoch, name="a")
-
-
-async def run_shards(job: JobStore, replica: Replica) -> list[Commit]:
-    """Every shard at once, as Ray Data hands them to an actor."""
-    plan = job.plan()
-    assert plan is not None
-    return list(await asyncio.gather(*(replica.run(shard.index) for shard in plan.shards)))
-
-
-def run_job(job: JobStore, engine: Engine, *, epoch: int = 1) -> list[Commit]:
-    async def run() -> list[Commit]:
-        return await run_shards(job, replica_of(job, engine, epoch=epoch))
-
-    return run_fast(run())
 
 
 @pytest.mark.parametrize("place", ["memory", "local"])

@@ -5,34 +5,13 @@ from typing import Any
 
 import orjson
 import pytest
-from engines import Line, ScriptedEngine, answered, ids, output, planned_job, refused, started
+from engines import ScriptedEngine, answered, chat, ids, output, planned_job, refused, request, run_job
 from fast_loop import run_fast
 
-from batch.job_store import JobStore
-from batch.records import Commit
 from batch.request import Request
 from batch.result import Code, Usage
 from pipelines.engines.base import Answer
-from pipelines.replica import Replica
 from pipelines.sharing import ENTRY_BYTES, SharedAnswers, request_key
-
-
-def chat(custom_id: str, text: str = "1 + 1?", **parameters: Any) -> Line:
-    return {"custom_id": custom_id, "body": {"messages": [{"role": "user", "content": text}], **parameters}}
-
-
-def request(custom_id: str = "a", endpoint: str = "/v1/chat/completions", **body: Any) -> Request:
-    return Request(custom_id, endpoint, body)
-
-
-def run_job(job: JobStore, engine: ScriptedEngine) -> list[Commit]:
-    async def run() -> list[Commit]:
-        plan = job.plan()
-        assert plan is not None
-        replica = Replica(job, started(engine), epoch=1, name="a")
-        return list(await asyncio.gather(*(replica.run(shard.index) for shard in plan.shards)))
-
-    return run_fast(run())
 
 
 def test_rows_that_ask_the_same_are_answered_once_across_shards() -> None:
