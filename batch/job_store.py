@@ -187,6 +187,11 @@ class JobStore:
         key = layout.commit(commit.shard)
         return decode_record(Commit, create_once(self._store, key, encode_record(commit)), key=key)
 
+    def discard(self, parts: Sequence[Part]) -> None:
+        """Delete parts that no commit names, nor ever will: another attempt has committed their shard."""
+        for part in parts:
+            self._store.delete(part.key)
+
     def committed_shards(self) -> set[int]:
         """The shards that are done, by one listing."""
         shards = (layout.commit_shard(found.key) for found in self._store.list(layout.COMMIT_PREFIX))

@@ -159,11 +159,11 @@ class EngineReport:
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """The rows, each as (shard, line number), that were in flight when an engine died."""
+    """What was in flight when an engine died: rows, by the names that `pipelines.replica` gives them."""
 
     epoch: int
     engine: str
-    rows: tuple[tuple[int, ...], ...]
+    rows: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,6 @@ from connectors.lines import Line
 from pipelines.admission import KILLS_TO_CONVICT
 from pipelines.engines.base import Answer
 
-RowPlace = tuple[int, int]
-"""Shard and line number of a row."""
-
 
 @dataclass(frozen=True, slots=True)
 class RowKey:
@@ -69,12 +66,12 @@ def decode_segment(content: bytes) -> list[KeptAnswer]:
 class Past:
     """What earlier engines of a job left behind: their answers in shards without a commit, and what they died of.
 
-    `deaths`: how many engines died while a row was in flight. `unexplained_deaths`: engines that died of no row that
-    was found.
+    `deaths`: how many engines died while a row was in flight, by the row's name there. `unexplained_deaths`: engines
+    that died of no row that was found.
     """
 
     answers: Mapping[RowKey, Answer] = field(default_factory=dict)
-    deaths: Mapping[RowPlace, int] = field(default_factory=dict)
+    deaths: Mapping[str, int] = field(default_factory=dict)
     unexplained_deaths: int = 0
 
     def answer(self, shard: int, line: Line) -> Answer | None:
@@ -93,9 +90,9 @@ def read_past(job: JobStore) -> Past:
         for kept in decode_segment(segment):
             if kept.row.shard not in committed:
                 answers.setdefault(kept.row, kept.answer)
-    beside = [[(shard, line) for shard, line in crash.rows] for crash in job.crashes()]
+    beside = [crash.rows for crash in job.crashes()]
     deaths = Counter(chain.from_iterable(beside))
-    unexplained = sum(all(deaths[row] < KILLS_TO_CONVICT for row in rows) for rows in beside)
+    unexplained = sum(all(deaths[name] < KILLS_TO_CONVICT for name in names) for names in beside)
     return Past(answers, deaths, unexplained)
 
 

@@ -100,7 +100,11 @@ def commit_shard(job: JobStore, spec: JobSpec, opened: OpenShard, *, epoch: int,
     write = partial(job.write_part, shard=index, attempt=attempt)
     results = write("results", lines=succeeded, part_format=spec.output_format) if succeeded else None
     errors = write("errors", lines=failed) if failed else None
-    return job.commit(Commit(index, epoch, attempt, results, errors, len(succeeded), dict(codes), usage, copied))
+    ours = Commit(index, epoch, attempt, results, errors, len(succeeded), dict(codes), usage, copied)
+    standing = job.commit(ours)
+    if standing.attempt != attempt:  # the same sleeper, who slept after it had looked
+        job.discard([part for part in (results, errors) if part])
+    return standing
 
 
 def _error_message(body: bytes) -> str:

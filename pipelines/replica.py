@@ -25,10 +25,10 @@ from connectors.inputs import InputFile, PieceReader
 from connectors.retry import retries
 from pipelines.admission import KILLS_TO_CONVICT, Admission
 from pipelines.engines.base import Answer, Engine, EngineDead
-from pipelines.journal import NO_PAST, Past, RowPlace, encode_segment
+from pipelines.journal import NO_PAST, Past, encode_segment
 from pipelines.open_shard import OpenShard, commit_shard
 from pipelines.ordering import beginning, rank
-from pipelines.sharing import SharedAnswers
+from pipelines.sharing import SharedAnswers, request_key
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,10 @@ TARGET_OPEN_ROWS = 4096
 one half is in line while the other is answered, and each more than any admission window."""
 ROWS_AT_A_TIME = 32
 """Rows that are decoded between two turns of the loop: a millisecond. Each turn costs as much as a row or two."""
+
+
+RowPlace = tuple[int, int]
+"""Shard and line number of a row."""
 
 
 class Replica:
@@ -78,11 +82,11 @@ class Replica:
         self._stop: Stop | None = None
         self._stopping = asyncio.Event()
         self._open_rows: set[asyncio.Task[None]] = set()
-        self._in_flight: set[RowPlace] = set()
+        self._in_flight: dict[RowPlace, Request] = {}
         self._lining_up = asyncio.Lock()
         self._open: dict[int, OpenShard] = {}
         self._tries = count()  # a shard tried twice must not meet its own part
-        self._died_with: tuple[RowPlace, ...] = ()  # the rows in flight when the engine died
+        self._died_with: tuple[str, ...] = ()  # the names of what was in flight when the engine died
         self._segments = count()
 
     async def run(self, index: int) -> Commit:
@@ -183,7 +187,7 @@ class Replica:
             return opened.stopped(row, request, self._stop)
         line = opened.rows[row]
         answer = self._past.answer(opened.shard.index, line)
-        deaths = self._past.deaths.get((opened.shard.index, line.number), 0)
+        deaths = self._deaths((opened.shard.index, line.number), request)
         if answer is None and deaths >= KILLS_TO_CONVICT:
             answer = _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, Code.ENGINE_CRASH, f"{deaths} engines died of this row")
         return None if answer is None else opened.result_of(row, request, answer)
@@ -218,10 +222,10 @@ class Replica:
 
     async def _ask_in_turn(self, place: RowPlace, request: Request) -> Answer:
         shard, _ = place
-        deaths = self._past.deaths.get(place, 0)
+        deaths = self._deaths(place, request)
         await self._admission.enter(beginning(request), deaths, rank=rank(request, at_end=shard >= self._end))
         self._note_first()
-        self._in_flight.add(place)
+        self._in_flight[place] = request
         try:
             async with asyncio.timeout(self._spec.row_timeout_s):
                 return await self._ask(request)
@@ -230,11 +234,22 @@ class Replica:
             return _refusal(HTTPStatus.GATEWAY_TIMEOUT, Code.TIMEOUT, message)
         except EngineDead:
             self._admission.close()
-            self._died_with = self._died_with or tuple(sorted(self._in_flight))
+            names = {self._blamed_as(place, asked) for place, asked in self._in_flight.items()}
+            self._died_with = self._died_with or tuple(sorted(names))
             raise
         finally:
-            self._in_flight.discard(place)
+            del self._in_flight[place]
             self._admission.leave()
+
+    def _deaths(self, place: RowPlace, request: Request) -> int:
+        """How many engines died while this row was in flight, or one that it shares its answer with."""
+        return self._past.deaths.get(self._blamed_as(place, request), 0) if self._past.deaths else 0
+
+    def _blamed_as(self, place: RowPlace, request: Request) -> str:
+        """What a row is called among those that engines died with: rows that share an answer share the blame."""
+        shard, line = place
+        key = request_key(request) if self._spec.deduplicate else None
+        return f"{shard}:{line}" if key is None else key.hex()
 
     async def _ask(self, request: Request) -> Answer:
         engine = self._engine.result()

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 import zstandard
-from engines import ScriptedEngine, answered, ids, output, planned_job, row, rows, started
+from engines import ScriptedEngine, answered, chat, ids, output, planned_job, row, rows, started
 from fast_loop import run_fast
 
 from batch.job_store import JobStore
@@ -117,6 +117,20 @@ def test_two_poison_rows_are_both_found_and_no_good_row_is_blamed() -> None:
     assert len(output(job)) == 198
 
 
+@pytest.mark.parametrize(("is_deduplicated", "starts"), [(True, 4), (False, 10)])
+def test_copies_of_a_poison_row_share_its_blame_as_they_would_share_its_answer(
+    is_deduplicated: bool, starts: int
+) -> None:
+    lines = [chat(f"r{number}", f"{number % 97} + 1?", temperature=0) for number in range(300)]
+    job = planned_job(lines, shard_rows=50, deduplicate=is_deduplicated)
+    copies = {f"r{number}" for number in range(5, 300, 97)}
+
+    assert live_until_done(job, poisoned(*copies), most_starts=10) <= starts
+    assert {line["custom_id"] for line in output(job, "errors")} == copies
+    assert {line["error"]["code"] for line in output(job, "errors")} == {"engine_crash"}
+    assert len(output(job)) == 300 - len(copies)
+
+
 def test_an_engine_that_dies_of_too_many_rows_at_once_gets_fewer_and_no_row_is_blamed() -> None:
     job = planned_job(rows(3000), shard_rows=500)
     engine = ScriptedEngine(window=256, delay_s=lambda request: 1.0 + int(request.custom_id[1:]) % 3)
@@ -135,8 +149,8 @@ def test_an_engine_that_dies_of_too_many_rows_at_once_gets_fewer_and_no_row_is_b
 
 def test_deaths_that_a_row_explains_make_no_engine_smaller() -> None:
     job = planned_job(rows(3))
-    for number, found in enumerate([(0, 1), (0, 1), (0, 1), (0, 2)]):
-        job.record_crash(Crash(1, f"engine-{number}", (found, (0, 3)) if number == 0 else (found,)))
+    for number, found in enumerate(["0:1", "0:1", "0:1", "0:2"]):
+        job.record_crash(Crash(1, f"engine-{number}", (found, "0:3") if number == 0 else (found,)))
 
     assert read_past(job).unexplained_deaths == 1
 

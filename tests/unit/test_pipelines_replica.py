@@ -4,6 +4,7 @@ import asyncio
 import base64
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -25,7 +26,8 @@ from fast_loop import run_fast
 
 from batch.errors import JobFailed
 from batch.job_store import JobStore
-from batch.records import Commit, EngineReport, Stop, StopState, Tally
+from batch.layout import PartKind
+from batch.records import Commit, EngineReport, Part, Stop, StopState, Tally
 from batch.request import Request
 from batch.result import Code, Usage
 from connectors.registry import open_store
@@ -33,6 +35,7 @@ from pipelines.engines.base import Answer, Engine, EngineDead
 from pipelines.engines.echo import EchoEngine
 from pipelines.replica import Replica
 
+PART_KINDS: tuple[PartKind, ...] = ("results", "errors")
 CANCEL = Stop(StopState.CANCELLED, "enough", "2026-01-31T12:00:00.000000Z")
 
 
@@ -122,6 +125,23 @@ def test_a_commit_that_another_attempt_made_meanwhile_stands() -> None:
     assert commit.epoch == 2
     assert "choices" in output(job)[0]["response"]["body"]
     assert [found.key for found in open_store(job.uri).list("results/")] == [part.key for part in job.parts("results")]
+
+
+def test_a_writer_that_is_overtaken_after_it_has_looked_takes_its_parts_away() -> None:
+    job = planned_job([*rows(2), b"not json"])
+    other: list[Commit] = []
+
+    class Asleep(JobStore):
+        def write_part(self, *names: Any, **content: Any) -> Part:
+            if not other:
+                other.extend(run_job(job, EchoEngine(), epoch=2))
+            return super().write_part(*names, **content)
+
+    (commit,) = run_job(Asleep(open_store(job.uri)), ScriptedEngine())
+
+    assert [commit] == other
+    for kind in PART_KINDS:
+        assert [found.key for found in open_store(job.uri).list(f"{kind}/")] == [part.key for part in job.parts(kind)]
 
 
 @pytest.mark.parametrize(
