@@ -18,7 +18,7 @@ from pipelines.models.questions import held_out_questions
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(3600)]
 
-ROWS = 12_000
+ROWS = 40_000
 KILLS = int(os.environ.get("BATCHCTL_TEST_KILLS") or 10)
 SEED = int(os.environ.get("BATCHCTL_TEST_SEED") or random.SystemRandom().randrange(10**6))
 VICTIMS = ("core", "engine", "worker", "command", "raylet")
@@ -77,7 +77,7 @@ def kill(attempts: Attempts, victim: str, chance: random.Random, seen: set[str])
     if chance.random() < 0.7:
         wait_until(lambda: fresh() or running.poll() is not None, "an engine with rows in hand", 300)
     wait_until(lambda: found() or running.poll() is not None, f"{victim} is there")
-    time.sleep(chance.uniform(0.0, 10.0))
+    time.sleep(chance.uniform(0.0, 5.0))
     assert running.poll() is None, attempts.end()
     print(
         f"kill {victim}: {len(attempts.commits())} shards committed, an engine answered: {fresh() != set()}", flush=True
