@@ -26,6 +26,10 @@ class Figures:
     completion_tokens: int
     cost: Cost
     engine: dict[str, object]
+    prompt_tokens: int = 0
+    """Of the rows that were asked; 0 where the arm does not say."""
+    cached_tokens: int = 0
+    """Of these, tokens that the engine's prefix cache served."""
 
     @property
     def is_disturbed(self) -> bool:
@@ -63,4 +67,6 @@ def measure(arm: Arm, workload: Workload, *, with_memory: bool = False) -> Figur
         completion_tokens=answered.completion_tokens,
         cost=cost,
         engine=answered.engine,
+        prompt_tokens=answered.prompt_tokens,
+        cached_tokens=answered.cached_tokens,
     )

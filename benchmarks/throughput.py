@@ -10,9 +10,11 @@ from pathlib import Path
 
 from benchmarks.arms.bare import Bare
 from benchmarks.arms.base import Arm, ArmFailed, Tuning, our_tuning
+from benchmarks.arms.oracle import Oracle
 from benchmarks.arms.ours import Ours
 from benchmarks.arms.ray_data_llm import RayDataLlm
 from benchmarks.arms.run_batch import RunBatch
+from benchmarks.ceiling import ceiling_share
 from benchmarks.estimates import speed_ratio, spread
 from benchmarks.machine import Setting
 from benchmarks.measuring import BUILD, Figures, measure
@@ -51,7 +53,8 @@ def run(sizes: Sizes, setting: Setting) -> str:
     tuning = our_tuning(
         sizes.rows, max_num_seqs=sizes.max_num_seqs, max_num_batched_tokens=sizes.max_num_batched_tokens
     )
-    arms = _arms(sizes.parameters, tuning, workload)
+    model = _model(sizes.parameters)
+    arms = _arms(model, tuning, workload)
     recorder = Recorder("throughput", setting)
     runs: dict[str, list[Figures]] = {arm.name: [] for arm in arms}
     for turn in range(sizes.repeats):
@@ -65,7 +68,8 @@ def run(sizes: Sizes, setting: Setting) -> str:
                 runs[arm.name].append(figures)
                 if not figures.is_disturbed:
                     break
-    return summary(runs)
+    ceiling = ceiling_share(workload, model, block_size=int(tuning.engine_args.get("block_size", 16)))
+    return f"{summary(runs)}\n\nA cache without end would serve {ceiling:.1%} of the prompt tokens."
 
 
 def rotated(arms: Sequence[Arm], turn: int) -> list[Arm]:
@@ -81,7 +85,7 @@ def summary(runs: Mapping[str, Sequence[Figures]]) -> str:
     """
     kept = {name: [run for run in of_arm if not run.is_disturbed] or of_arm for name, of_arm in runs.items()}
     seconds: list[tuple[str, ...]] = [
-        ("arm", "runs", "start-up s", "steady s", "rows/s", "whole s", "CPU s", "steal %", "others %")
+        ("arm", "runs", "start-up s", "steady s", "rows/s", "whole s", "CPU s", "cached %", "steal %", "others %")
     ]
     seconds += [_row(name, of_arm) for name, of_arm in kept.items()]
     ours, *peers = kept
@@ -95,17 +99,20 @@ def summary(runs: Mapping[str, Sequence[Figures]]) -> str:
     return f"{table(seconds)}\n\n{table(ratios)}"
 
 
-def _arms(parameters: str, tuning: Tuning, workload: Workload) -> list[Arm]:
+def _arms(model: str, tuning: Tuning, workload: Workload) -> list[Arm]:
     """Every arm; where the KV cache has a size, only those with equal blocks: an engine counts it in blocks."""
-    folder = BUILD / f"model-{parameters}"
-    build(folder, NAMED_SHAPES[parameters])
-    model = str(folder)
     if workload.kv_tokens is None:
         peers = [peer(model, given) for peer in (Bare, RunBatch, RayDataLlm) for given in (None, tuning)]
-        return [Ours(model), *peers]
+        return [Ours(model), *peers, Oracle(model, tuning)]
     cache = {"num_gpu_blocks_override": workload.kv_tokens // int(tuning.engine_args["block_size"])}
     limited = Tuning({**tuning.engine_args, **cache}, tuning.environment)
-    return [Ours(model, engine_args=cache), *(peer(model, limited) for peer in (Bare, RunBatch, RayDataLlm))]
+    return [Ours(model, engine_args=cache), *(peer(model, limited) for peer in (Bare, RunBatch, RayDataLlm, Oracle))]
+
+
+def _model(parameters: str) -> str:
+    folder = BUILD / f"model-{parameters}"
+    build(folder, NAMED_SHAPES[parameters])
+    return str(folder)
 
 
 def _require_equal_sizes(engine: Mapping[str, object], tuning: Tuning) -> None:
@@ -128,9 +135,14 @@ def _row(name: str, runs: Sequence[Figures]) -> tuple[str, ...]:
         f"{runs[0].rows / steady.middle:.1f}",
         str(spread([run.wall_s for run in runs])),
         str(spread([run.cost.cpu_s for run in runs])),
-        f"{max(run.cost.steal_share for run in runs):.1%}".rstrip("%"),
-        f"{max(run.cost.others_share for run in runs):.1%}".rstrip("%"),
+        _percent(max(run.cached_tokens / run.prompt_tokens for run in runs)) if runs[0].prompt_tokens else "",
+        _percent(max(run.cost.steal_share for run in runs)),
+        _percent(max(run.cost.others_share for run in runs)),
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
 
 
 def _line(name: str, turn: int, run: Figures) -> str:

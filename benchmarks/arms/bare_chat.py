@@ -38,6 +38,8 @@ def main() -> None:
         "ended_at": ended_at,
         "rows": len(answers),
         "completion_tokens": completion_tokens,
+        "prompt_tokens": sum(len(answer.prompt_token_ids or ()) for answer in answers),
+        "cached_tokens": sum(answer.num_cached_tokens or 0 for answer in answers),
     }
     options.report.write_text(json.dumps(report))
 

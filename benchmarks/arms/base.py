@@ -32,6 +32,10 @@ class Answered:
     completion_tokens: int
     engine: dict[str, object] = field(default_factory=dict)
     """The engine's sizes, where the arm records them."""
+    prompt_tokens: int = 0
+    """Of the rows that were asked; 0 where the arm does not say."""
+    cached_tokens: int = 0
+    """Of these, tokens that the engine's prefix cache served."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class Ours:
             f"--model={self.model}",
             f"--served-model-name={SERVED_MODEL}",
             f"--engine={self.engine}",
+            *(["--engine-arg=enable_prompt_tokens_details=true"] if self.engine == "vllm" else []),
             f"--output={folder / 'output'}",
             *(f"--engine-arg={name}={value}" for name, value in self.engine_args.items()),
         ]
@@ -54,6 +55,8 @@ class Ours:
             rows=manifest["succeeded"],
             completion_tokens=sum(map(_completion_tokens, _results(output))),
             engine=manifest["engine"]["config"],
+            prompt_tokens=manifest["usage"]["prompt_tokens"],
+            cached_tokens=manifest["usage"]["cached_tokens"],
         )
 
 

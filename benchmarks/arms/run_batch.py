@@ -28,7 +28,7 @@ class RunBatch(Peer):
         return [
             *(sys.executable, "-P", "-m", "vllm.entrypoints.launchers.run_batch"),
             *("--input-file", str(workload.requests), "--output-file", str(folder / "answers.jsonl")),
-            *("--model", self.model, "--served-model-name", SERVED_MODEL),
+            *("--model", self.model, "--served-model-name", SERVED_MODEL, "--enable-prompt-tokens-details"),
             *(self.tuning.flags() if self.tuning else []),
         ]
 
@@ -38,5 +38,13 @@ class RunBatch(Peer):
             raise ArmFailed(f"{self.name} did not come to its end; see {folder / 'log.txt'}")
         responses = [orjson.loads(line)["response"] for line in (folder / "answers.jsonl").read_bytes().splitlines()]
         bodies = [response["body"] for response in responses if response["status_code"] == 200]
-        completion_tokens = sum(body["usage"]["completion_tokens"] for body in bodies)
-        return Answered(float(bar[0][0]), float(bar[-1][0]), len(bodies), completion_tokens)
+        usages = [body["usage"] for body in bodies]
+        details = [usage.get("prompt_tokens_details") or {} for usage in usages]
+        return Answered(
+            admitted_at=float(bar[0][0]),
+            ended_at=float(bar[-1][0]),
+            rows=len(bodies),
+            completion_tokens=sum(usage["completion_tokens"] for usage in usages),
+            prompt_tokens=sum(usage.get("prompt_tokens", 0) for usage in usages),
+            cached_tokens=sum(detail.get("cached_tokens") or 0 for detail in details),
+        )

@@ -8,13 +8,14 @@ import pytest
 
 from benchmarks.arms.bare import Bare
 from benchmarks.arms.base import Answered, ArmFailed, Tuning, base_environment
+from benchmarks.arms.oracle import Oracle
 from benchmarks.arms.ours import Ours, first_admission
 from benchmarks.arms.ray_data_llm import RayDataLlm
 from benchmarks.arms.run_batch import RunBatch
 from benchmarks.measuring import Figures
 from benchmarks.processes import Cost
 from benchmarks.throughput import rotated, summary
-from benchmarks.workloads import write_chat
+from benchmarks.workloads import write_chat, write_few_shot
 
 RUN_BATCH_LOG = """\
 100.0000 INFO [hf.py:648] Detected the chat template content format to be 'string'.
@@ -53,22 +54,29 @@ def test_what_the_user_set_for_vllm_reaches_no_arm(monkeypatch: pytest.MonkeyPat
 
 
 def test_run_batch_is_timed_from_its_bar_to_its_writing(tmp_path: Path) -> None:
-    body = {"status_code": 200, "body": {"usage": {"completion_tokens": 7}}}
+    usage = {"prompt_tokens": 40, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 32}}
+    body = {"status_code": 200, "body": {"usage": usage}}
     (tmp_path / "answers.jsonl").write_bytes(orjson.dumps({"response": body}) + b"\n")
     (tmp_path / "log.txt").write_text(RUN_BATCH_LOG)
     answered = RunBatch("model").answered(tmp_path)
     assert (answered.admitted_at, answered.ended_at) == (101.25, 103.5)
     assert (answered.rows, answered.completion_tokens) == (1, 7)
+    assert (answered.prompt_tokens, answered.cached_tokens) == (40, 32)
 
 
 def test_every_script_reports_its_own_times(tmp_path: Path) -> None:
     report = Answered(admitted_at=1.5, ended_at=3.0, rows=2, completion_tokens=7)
-    for arm in (Bare("model"), RayDataLlm("model")):
+    for arm in (Bare("model"), RayDataLlm("model"), Oracle("model")):
         with pytest.raises(ArmFailed, match=f"{arm.name} did not come to its end"):
             arm.answered(tmp_path)
     (tmp_path / "report.json").write_bytes(orjson.dumps(asdict(report)))
-    for arm in (Bare("model"), RayDataLlm("model")):
+    for arm in (Bare("model"), RayDataLlm("model"), Oracle("model")):
         assert arm.answered(tmp_path) == report
+
+
+def test_the_oracle_orders_by_beginnings_only_where_the_cache_is_short(tmp_path: Path) -> None:
+    assert "--order=longest" in Oracle("model").command(write_chat(tmp_path, 2), tmp_path)
+    assert "--order=beginning" in Oracle("model").command(write_few_shot(tmp_path, 2), tmp_path)
 
 
 def test_ray_data_llm_keeps_more_rows_in_flight_only_when_tuned(tmp_path: Path) -> None:
