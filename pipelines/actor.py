@@ -77,7 +77,7 @@ class EngineActor:
         spec = self._job.spec()
         model = await asyncio.to_thread(local_model, spec.model) if spec.engine == "vllm" else spec.model
         sizing.prepare(self._machine, self._world_size, model=model)
-        engine = await start_engine(spec, model, self._rows)
+        engine = await start_engine(spec, model, self._machine, rows=self._rows)
         # What the engine's libraries hold stays for good: the collector need not look through it between two rows.
         gc.collect()
         gc.freeze()

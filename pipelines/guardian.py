@@ -8,8 +8,11 @@ import os
 import subprocess
 from pathlib import Path
 
-# Reads pids until this process is gone, which closes the pipe; then kills what is left of them.
-_SCRIPT = 'while read -r pid; do pids="$pids $pid"; done; [ -z "$pids" ] || kill -9 $pids 2>/dev/null'
+# Reads pids until this process is gone, which closes the pipe; then kills what is left of them. It does so from the
+# background of a shell that is gone at once: Ray kills the children of a worker that ends, and would kill it too.
+_SCRIPT = (
+    'exec 3<&0; { while read -r pid; do pids="$pids $pid"; done; [ -z "$pids" ] || kill -9 $pids; } <&3 2>/dev/null &'
+)
 
 
 class Guardian:
@@ -23,7 +26,8 @@ class Guardian:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        self._known = {self._shell.pid}
+        self._shell.wait()
+        self._known: set[int] = set()
 
     def look(self) -> None:
         """Take the descendants that have come since the last look under guard."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 GIB = 1 << 30
-MAX_CPU_KV_CACHE_GIB = 16
+MAX_CPU_KV_CACHE_BYTES = 16 * GIB
 ROWS_WORTH_COMPILING = 10_000
 INTEL_OPENMP = Path(sys.prefix, "lib", "libiomp5.so")
 """Comes with the CPU build of vLLM on x86."""
@@ -39,16 +39,22 @@ def cpu_environment(machine: Machine, world_size: int) -> dict[str, str]:
     (measured: 44 rows/s instead of 65). One process fewer starts when no other rank is needed (22 s to the first
     admission instead of 35 s). How its threads wait: docs/decisions/0008.
     """
-    gib = max(1, min(MAX_CPU_KV_CACHE_GIB, machine.free_memory_bytes // 4 // GIB))
     ranks = [_part(machine.cores, rank, world_size) for rank in range(world_size)]
     environment = {
-        "VLLM_CPU_KVCACHE_SPACE": str(gib),
         "VLLM_CPU_OMP_THREADS_BIND": "|".join(",".join(str(core) for core in cores) for cores in ranks),
         "OMP_NUM_THREADS": str(len(ranks[0])),
     }
     if world_size == 1:
         environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     return environment | _thread_waiting()
+
+
+def cpu_kv_cache_bytes(machine: Machine, useful: int) -> int:
+    """Return the size of a CPU engine's KV cache: a quarter of the free memory, and no more than is `useful`.
+
+    vLLM fills all of it with zeros at the start (measured on a virtual machine: 1 to 2 s for each GiB).
+    """
+    return min(useful, MAX_CPU_KV_CACHE_BYTES, max(GIB, machine.free_memory_bytes // 4))
 
 
 def _thread_waiting() -> dict[str, str]:

@@ -5,21 +5,24 @@ from typing import TYPE_CHECKING
 
 from batch.errors import UsageError
 from batch.spec import JobSpec
+from pipelines.engines import engine_process
 from pipelines.engines.base import Engine
+from pipelines.sizing import Machine
 
 if TYPE_CHECKING:
     from pipelines.engines.vllm import VllmEngine
 
 
-async def start_engine(spec: JobSpec, model: str, rows: int) -> Engine:
-    """Start the engine that the spec names, for a job of `rows`. `model` is where the weights are on this machine.
+async def start_engine(spec: JobSpec, model: str, machine: Machine, *, rows: int) -> Engine:
+    """Start the engine that the spec names on `machine`, for a job of `rows`. `model` is where the weights are.
 
     Raises UsageError for an unknown name and whatever the engine raises when it cannot start.
     """
     match spec.engine:
         case "vllm":
+            engine_process.preload()
             vllm_engine = await asyncio.to_thread(_import_vllm)
-            return await vllm_engine.start(spec, model, rows)
+            return await vllm_engine.start(spec, model, machine, rows=rows)
         case "openai":
             from pipelines.engines.openai import OpenAIEngine
 
@@ -34,6 +37,7 @@ async def start_engine(spec: JobSpec, model: str, rows: int) -> Engine:
 
 def _import_vllm() -> "type[VllmEngine]":
     """In a thread, since it takes ten seconds and more, in which the caller's loop has a job to watch."""
-    from pipelines.engines.vllm import VllmEngine
+    with engine_process.collector_paused():
+        from pipelines.engines.vllm import VllmEngine
 
     return VllmEngine

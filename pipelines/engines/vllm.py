@@ -17,6 +17,7 @@ import vllm
 from pydantic import BaseModel, TypeAdapter
 from starlette.datastructures import State
 from starlette.responses import Response
+from vllm.config import VllmConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state
 from vllm.entrypoints.launchers.run_batch import make_arg_parser
@@ -28,8 +29,10 @@ from vllm.entrypoints.pooling.scoring.protocol import RerankRequest, ScoreReques
 from vllm.entrypoints.serve import create_error_response
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from vllm.envs import enable_envs_cache
+from vllm.platforms import current_platform
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser
+from vllm.v1.engine import utils as engine_utils
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
@@ -39,6 +42,8 @@ from batch.result import Code, Usage
 from batch.spec import EngineValue, JobSpec
 from pipelines import sizing
 from pipelines.engines.base import Answer, EngineDead
+from pipelines.engines.engine_process import ForkedContext
+from pipelines.sizing import Machine
 
 logger = logging.getLogger(__name__)
 
@@ -66,11 +71,11 @@ class VllmEngine:
         self._endpoints = endpoints
 
     @classmethod
-    async def start(cls, spec: JobSpec, model: str, rows: int) -> "VllmEngine":
+    async def start(cls, spec: JobSpec, model: str, machine: Machine, *, rows: int) -> "VllmEngine":
         """Load the model and build the serving layer. Raises what vLLM raises when it cannot."""
         parser = make_arg_parser(FlexibleArgumentParser())
         arguments = parser.parse_args(["-i", "none", "-o", "none", *command_line(spec, model, rows)])
-        llm = await asyncio.to_thread(_load, arguments)
+        llm = await asyncio.to_thread(_load, arguments, machine)
         state = State()
         await init_app_state(llm, state, arguments, await llm.get_supported_tasks())
         enable_envs_cache()  # as vLLM's own engine process does: some twenty variables are read for each request
@@ -113,8 +118,6 @@ class VllmEngine:
 
 def command_line(spec: JobSpec, model: str, rows: int) -> list[str]:
     """Return the spec's engine configuration, for a job of `rows`, as vLLM's own command-line arguments."""
-    from vllm.platforms import current_platform
-
     names = spec.served_model_names or (spec.model,)
     words = ["--model", model, "--served-model-name", *names]
     if spec.lora:
@@ -127,14 +130,26 @@ def command_line(spec: JobSpec, model: str, rows: int) -> list[str]:
     return words + command_line_words(defaults | spec.engine_args)
 
 
-def _load(arguments: Namespace) -> AsyncLLM:
+def _load(arguments: Namespace, machine: Machine) -> AsyncLLM:
     """Start the engine process and load the model; blocks until it is ready."""
     # LLM_CLASS, because vLLM gives every other context but its server the sizes of its smallest device:
     # 128 sequences and 2,048 tokens a step, whatever the GPU.
     config = AsyncEngineArgs.from_cli_args(arguments).create_engine_config(UsageContext.LLM_CLASS)
+    if current_platform.is_cpu() and config.cache_config.kv_cache_memory_bytes is None:
+        config.cache_config.kv_cache_memory_bytes = sizing.cpu_kv_cache_bytes(machine, _useful_kv_cache_bytes(config))
+    engine_utils.get_mp_context = ForkedContext  # vLLM has no setting for it
     return AsyncLLM.from_vllm_config(
         config, usage_context=UsageContext.LLM_CLASS, enable_log_requests=False, disable_log_stats=True
     )
+
+
+def _useful_kv_cache_bytes(config: VllmConfig) -> int:
+    """Return what the KV cache takes when each sequence of a full engine is as long as the model allows."""
+    model, parallel, block_tokens = config.model_config, config.parallel_config, config.cache_config.block_size
+    keys_and_values = 2 * model.get_num_kv_heads(parallel) * model.get_head_size() * model.dtype.itemsize
+    block_bytes = block_tokens * model.get_num_layers(parallel) * keys_and_values
+    blocks = config.scheduler_config.max_num_seqs * -(-model.max_model_len // block_tokens)
+    return int((blocks + 1) * block_bytes)  # vLLM keeps one block for itself
 
 
 def _endpoints(state: State) -> dict[str, Endpoint]:

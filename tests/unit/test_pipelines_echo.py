@@ -12,6 +12,7 @@ from batch.result import Usage
 from pipelines.engines.base import Answer
 from pipelines.engines.echo import EchoEngine, prompt_text
 from pipelines.engines.registry import start_engine
+from pipelines.sizing import Machine
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 
@@ -59,7 +60,9 @@ def test_equal_requests_get_equal_bytes() -> None:
 
 def test_the_delay_comes_from_the_engine_arguments() -> None:
     async def run() -> float:
-        engine = await start_engine(make_spec(engine="echo", engine_args={"delay_s": 0.05}), "m", 1)
+        engine = await start_engine(
+            make_spec(engine="echo", engine_args={"delay_s": 0.05}), "m", Machine((0,), 0), rows=1
+        )
         began_s = time.monotonic()
         await engine.answer(Request("a", CHAT, {"messages": []}))
         await engine.close()

@@ -12,7 +12,16 @@ from uuid import uuid4
 import pytest
 
 from pipelines import sizing
-from pipelines.sizing import GIB, Machine, claim_share, cpu_engine_arguments, cpu_environment, prepare, this_machine
+from pipelines.sizing import (
+    GIB,
+    Machine,
+    claim_share,
+    cpu_engine_arguments,
+    cpu_environment,
+    cpu_kv_cache_bytes,
+    prepare,
+    this_machine,
+)
 
 CLAIMING = (
     "import sys; from pipelines.sizing import claim_share; print(claim_share(sys.argv[1], 2), flush=True); input()"
@@ -41,11 +50,13 @@ def test_more_engines_than_cores_get_cores_all_the_same() -> None:
     assert all(this_machine(share, of).cores for share in range(of))
 
 
-@pytest.mark.parametrize(("free_gib", "cache_gib"), [(1, "1"), (8, "2"), (40, "10"), (1000, "16")])
-def test_the_cache_takes_a_quarter_of_the_free_memory_within_bounds(free_gib: int, cache_gib: str) -> None:
-    environment = cpu_environment(Machine((0, 1), free_gib * GIB), 1)
+@pytest.mark.parametrize(("free_gib", "cache_gib"), [(1, 1), (8, 2), (40, 10), (1000, 16)])
+def test_the_cache_takes_a_quarter_of_the_free_memory_within_bounds(free_gib: int, cache_gib: int) -> None:
+    assert cpu_kv_cache_bytes(Machine((0, 1), free_gib * GIB), useful=100 * GIB) == cache_gib * GIB
 
-    assert environment["VLLM_CPU_KVCACHE_SPACE"] == cache_gib
+
+def test_the_cache_takes_no_more_than_the_engine_can_use() -> None:
+    assert cpu_kv_cache_bytes(Machine((0, 1), 40 * GIB), useful=12345) == 12345
 
 
 @pytest.mark.parametrize(("rows", "eager"), [(1, True), (9_999, True), (10_000, False)])
@@ -114,12 +125,12 @@ def test_a_model_of_the_hub_may_be_fetched() -> None:
 @pytest.mark.usefixtures("environment")
 @pytest.mark.skipif(sizing.gpu_count() > 0, reason="the threads of a CPU engine are set only where there is no GPU")
 def test_what_the_user_set_stays_and_what_ray_set_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "3")
+    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray sets it, by the actor's one logical CPU
 
     prepare(Machine((0, 1), 8 * GIB), 1, model="org/model")
 
-    assert os.environ["VLLM_CPU_KVCACHE_SPACE"] == "3"
+    assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "1"
     assert os.environ["OMP_NUM_THREADS"] == "2"
 
 
