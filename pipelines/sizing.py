@@ -58,9 +58,13 @@ def cpu_kv_cache_bytes(machine: Machine, useful: int) -> int:
 
 
 def _thread_waiting() -> dict[str, str]:
-    """Intel's OpenMP, where it is installed, spins between two kernels and sleeps after 1 ms; GNU's sleeps at once."""
+    """Intel's OpenMP, where it is installed, spins between two kernels and sleeps after 1 ms; GNU's sleeps at once.
+
+    After a fork Intel's binds each thread to a core unless told not to: such a thread waits where another has its core.
+    """
     if INTEL_OPENMP.exists():
-        return {"LD_PRELOAD": str(INTEL_OPENMP), "KMP_LIBRARY": "turnaround", "KMP_BLOCKTIME": "1"}
+        spinning = {"KMP_LIBRARY": "turnaround", "KMP_BLOCKTIME": "1", "KMP_AFFINITY": "none"}
+        return {"LD_PRELOAD": str(INTEL_OPENMP)} | spinning
     return {"OMP_WAIT_POLICY": "passive"}
 
 

@@ -83,6 +83,7 @@ def test_threads_spin_with_the_openmp_that_stops_spinning_and_sleep_with_the_one
     library.touch()
     assert cpu_environment(machine, 1)["LD_PRELOAD"] == str(library)
     assert cpu_environment(machine, 1)["KMP_BLOCKTIME"] == "1"
+    assert cpu_environment(machine, 1)["KMP_AFFINITY"] == "none"
     assert "OMP_WAIT_POLICY" not in cpu_environment(machine, 1)
 
 
