@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                             options.repeats,
                             options.max_num_seqs,
                             options.max_num_batched_tokens,
+                            options.peers,
                         ),
                         where,
                     )
@@ -54,6 +55,9 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--chat-rows", type=int, default=2_000, help="rows of the throughput benchmark")
     parser.add_argument("--workload", choices=throughput.WORKLOADS, default="chat", help="of the throughput benchmark")
+    parser.add_argument(
+        "--peers", nargs="+", default=[], metavar="ARM", help="only these beside ours, such as 'run_batch, tuned'"
+    )
     parser.add_argument("--tiny-rows", type=int, default=100_000, help="rows of the overhead benchmark")
     parser.add_argument("--memory-rows", type=int, nargs="+", default=[100_000, 1_000_000], metavar="N")
     parser.add_argument("--max-num-seqs", type=int, default=256, help="what ours uses here, for the tuned arms")

@@ -20,16 +20,32 @@ from benchmarks.machine import Setting
 from benchmarks.measuring import BUILD, Figures, measure
 from benchmarks.records import Recorder
 from benchmarks.tables import table
-from benchmarks.workloads import Workload, write_chat, write_duplicates, write_few_shot, write_long_last
+from benchmarks.workloads import (
+    Workload,
+    write_chat,
+    write_documents,
+    write_duplicates,
+    write_few_shot,
+    write_long_last,
+    write_mixed,
+    write_prompts,
+    write_short,
+)
 from pipelines.models.random_weights import NAMED_SHAPES, build
 
 MAX_TRIES = 3
+VLLM_BLOCK_SIZE = 16
 WORKLOADS: dict[str, Callable[[Path, int], Workload]] = {
     "chat": write_chat,
     "duplicates-30": partial(write_duplicates, share=0.3),
     "duplicates-60": partial(write_duplicates, share=0.6),
     "few-shot": write_few_shot,
     "long-last": write_long_last,
+    "one-prompt": partial(write_prompts, prompts=1),
+    "fifty-prompts": partial(write_prompts, prompts=50),
+    "documents": write_documents,
+    "short": write_short,
+    "mixed": write_mixed,
 }
 
 
@@ -45,6 +61,8 @@ class Sizes:
     repeats: int
     max_num_seqs: int
     max_num_batched_tokens: int
+    peers: Sequence[str] = ()
+    """Names of the arms to measure beside ours; all where there are none."""
 
 
 def run(sizes: Sizes, setting: Setting) -> str:
@@ -54,7 +72,7 @@ def run(sizes: Sizes, setting: Setting) -> str:
         sizes.rows, max_num_seqs=sizes.max_num_seqs, max_num_batched_tokens=sizes.max_num_batched_tokens
     )
     model = _model(sizes.parameters)
-    arms = _arms(model, tuning, workload)
+    arms = chosen(_arms(model, tuning, workload), sizes.peers)
     recorder = Recorder("throughput", setting)
     runs: dict[str, list[Figures]] = {arm.name: [] for arm in arms}
     for turn in range(sizes.repeats):
@@ -68,7 +86,7 @@ def run(sizes: Sizes, setting: Setting) -> str:
                 runs[arm.name].append(figures)
                 if not figures.is_disturbed:
                     break
-    ceiling = ceiling_share(workload, model, block_size=int(tuning.engine_args.get("block_size", 16)))
+    ceiling = ceiling_share(workload, model, block_size=_block_size(tuning))
     return f"{summary(runs)}\n\nA cache without end would serve {ceiling:.1%} of the prompt tokens."
 
 
@@ -104,9 +122,23 @@ def _arms(model: str, tuning: Tuning, workload: Workload) -> list[Arm]:
     if workload.kv_tokens is None:
         peers = [peer(model, given) for peer in (Bare, RunBatch, RayDataLlm) for given in (None, tuning)]
         return [Ours(model), *peers, Oracle(model, tuning)]
-    cache = {"num_gpu_blocks_override": workload.kv_tokens // int(tuning.engine_args["block_size"])}
+    cache = {"num_gpu_blocks_override": workload.kv_tokens // _block_size(tuning)}
     limited = Tuning({**tuning.engine_args, **cache}, tuning.environment)
     return [Ours(model, engine_args=cache), *(peer(model, limited) for peer in (Bare, RunBatch, RayDataLlm, Oracle))]
+
+
+def chosen(arms: Sequence[Arm], peers: Sequence[str]) -> list[Arm]:
+    """Return ours, and the peers that were named; all where none was. Raises ArmFailed for a name that no arm has."""
+    ours, *others = arms
+    unknown = set(peers) - {arm.name for arm in others}
+    if unknown:
+        raise ArmFailed(f"no arm {sorted(unknown)[0]!r} here: {'; '.join(arm.name for arm in others)}")
+    return [ours, *(arm for arm in others if not peers or arm.name in peers)]
+
+
+def _block_size(tuning: Tuning) -> int:
+    """Tokens of a block of the KV cache; vLLM's on a GPU, where ours leaves it."""
+    return int(tuning.engine_args.get("block_size", VLLM_BLOCK_SIZE))
 
 
 def _model(parameters: str) -> str:

@@ -30,6 +30,22 @@ KV_SHARE = 0.25
 """Of the tokens of all examples: what the KV cache of the few-shot workload holds."""
 EXAMPLE_TOKENS = 600
 
+SYSTEM_WORDS, SYSTEM_TOKENS = 93, 400
+RECORD_FIELDS = 8
+FIELD_VALUES = 40
+RECORD_ANSWER_TOKENS = (8, 32)
+
+DOCUMENT_WORDS = (233, 800)
+"""Words of a document: about 1,000 to 3,400 tokens."""
+DOCUMENT_SPREAD = (6.0, 0.4)
+"""Of the words, log-normal: mean and deviation of their logarithm."""
+QUESTIONS_ON_A_DOCUMENT = 8
+DOCUMENT_ANSWER_TOKENS = (32, 64)
+TOKENS_PER_WORD = 4.3
+
+SHORT_WORDS = (1, 3)
+"""With the row's number before them, without which some would be equal, about 10 to 20 tokens."""
+
 SYLLABLES = (
     "ba",
     "den",
@@ -48,6 +64,15 @@ SYLLABLES = (
     "wex",
     "zan",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """What a row asks: a system prompt, where it has one, a user's, and how many tokens of answer."""
+
+    prompt: str
+    answer_tokens: int
+    system: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +135,84 @@ def write_long_last(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
     return _write(folder / f"long-last-{rows}.jsonl", lines, rows=rows, completion_tokens=sum(budgets))
 
 
+def write_prompts(folder: Path, rows: int, *, prompts: int, seed: int = SEED) -> Workload:
+    """Records of eight fields, each below one of so many system prompts of 400 tokens; shuffled, 8 to 32 out.
+
+    With more than one the KV cache holds a quarter of them.
+    """
+    chats = _records(Random(seed), rows, prompts)
+    kv_tokens = round(KV_SHARE * prompts * SYSTEM_TOKENS) if prompts > 1 else None
+    return _write_chats(folder / f"prompts-{prompts}-{rows}.jsonl", chats, kv_tokens=kv_tokens)
+
+
+def write_documents(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
+    """Questions on documents of 1,000 to 3,400 tokens, eight on each, give or take; shuffled, 32 to 64 out.
+
+    The KV cache holds a quarter of the documents.
+    """
+    chats, document_tokens = _document_questions(Random(seed), rows)
+    return _write_chats(folder / f"documents-{rows}.jsonl", chats, kv_tokens=round(KV_SHARE * document_tokens))
+
+
+def write_short(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
+    """Prompts of 10 to 20 tokens, 1 to 4 out: the model does little, all else as much as ever."""
+    random = Random(seed)
+    chats = [
+        Chat(f"{row} {_words(random, random.randint(*SHORT_WORDS))}", random.randint(*ANSWER_TOKENS))
+        for row in range(rows)
+    ]
+    return _write_chats(folder / f"short-{rows}.jsonl", chats)
+
+
+def write_mixed(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
+    """Records below 50 system prompts, questions on documents, and chats, one in ten of which answers 512 tokens.
+
+    A third of each, shuffled. The KV cache holds a quarter of the prompts and documents.
+    """
+    random = Random(seed)
+    third = rows // 3
+    questions, document_tokens = _document_questions(random, third)
+    budgets = random.choices([SHORT_TOKENS, LONG_TOKENS], [9, 1], k=rows - 2 * third)
+    chats = _records(random, third, 50) + questions + [Chat(_prompt(random), budget) for budget in budgets]
+    random.shuffle(chats)
+    kv_tokens = round(KV_SHARE * (50 * SYSTEM_TOKENS + document_tokens))
+    return _write_chats(folder / f"mixed-{rows}.jsonl", chats, kv_tokens=kv_tokens)
+
+
 def write_tiny(folder: Path, rows: int) -> Workload:
     """Rows of a few words, for all that is not the model. The echo engine repeats the two words of each."""
     lines = (_chat_line(f"tiny-{row:08d}", f"row {row}", 4) for row in range(rows))
     return _write(folder / f"tiny-{rows}.jsonl", lines, rows=rows, completion_tokens=2 * rows)
+
+
+def _records(random: Random, rows: int, prompts: int) -> list[Chat]:
+    """Records below one of `prompts` system prompts; each field has few values, some frequent, most rare (Zipf)."""
+    systems = [_words(random, SYSTEM_WORDS) for _ in range(prompts)]
+    values = [[_words(random, 2) for _ in range(FIELD_VALUES)] for _ in range(RECORD_FIELDS)]
+    weights = [1 / rank for rank in range(1, FIELD_VALUES + 1)]
+    return [
+        Chat(
+            " ".join(random.choices(of_field, weights)[0] for of_field in values),
+            random.randint(*RECORD_ANSWER_TOKENS),
+            random.choice(systems),
+        )
+        for _ in range(rows)
+    ]
+
+
+def _document_questions(random: Random, rows: int) -> tuple[list[Chat], int]:
+    """Questions on documents, and the tokens of all documents together."""
+    fewest, most = DOCUMENT_WORDS
+    sizes = [
+        min(most, max(fewest, round(random.lognormvariate(*DOCUMENT_SPREAD))))
+        for _ in range(max(1, rows // QUESTIONS_ON_A_DOCUMENT))
+    ]
+    documents = [_words(random, size) for size in sizes]
+    questions = [
+        Chat(f"{random.choice(documents)} {_words(random, QUESTION_WORDS)}", random.randint(*DOCUMENT_ANSWER_TOKENS))
+        for _ in range(rows)
+    ]
+    return questions, round(sum(sizes) * TOKENS_PER_WORD)
 
 
 def _prompt(random: Random) -> str:
@@ -124,10 +223,20 @@ def _words(random: Random, words: int) -> str:
     return " ".join("".join(random.choices(SYLLABLES, k=random.randint(1, 2))) for _ in range(words))
 
 
-def _chat_line(custom_id: str, prompt: str, max_tokens: int) -> bytes:
+def _write_chats(path: Path, chats: list[Chat], *, kv_tokens: int | None = None) -> Workload:
+    lines = (
+        _chat_line(f"row-{row:06d}", chat.prompt, chat.answer_tokens, system=chat.system)
+        for row, chat in enumerate(chats)
+    )
+    tokens = sum(chat.answer_tokens for chat in chats)
+    return _write(path, lines, rows=len(chats), completion_tokens=tokens, kv_tokens=kv_tokens)
+
+
+def _chat_line(custom_id: str, prompt: str, max_tokens: int, *, system: str = "") -> bytes:
+    user = {"role": "user", "content": prompt}
     body = {
         "model": SERVED_MODEL,
-        "messages": [{"role": "user", "content": prompt}],
+        "messages": [{"role": "system", "content": system}, user] if system else [user],
         "max_tokens": max_tokens,
         "temperature": 0,
         "ignore_eos": True,

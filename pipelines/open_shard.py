@@ -10,7 +10,7 @@ from batch.job_store import JobStore
 from batch.plan import Shard
 from batch.records import Commit, Stop, StopState, Tally
 from batch.request import Request
-from batch.result import EXCERPT_BYTES, Code, Place, Result, RowFailure, Success, Usage, encode_result, row_id
+from batch.result import EXCERPT_BYTES, Code, Place, Result, RowFailure, Success, encode_result, row_id, total_usage
 from batch.spec import JobSpec
 from connectors.lines import Line
 from pipelines.engines.base import Answer
@@ -31,17 +31,23 @@ class OpenShard:
     file: str
     rows: list[Line]
     results: list[Result | None]
-    tally: Tally = field(default_factory=Tally)
     unkept: dict[int, Answer] = field(default_factory=dict)
     """The engine's answers, by row, that are not in the journal yet."""
 
     def settle(self, row: int, result: Result) -> None:
         """Take in the result of a row."""
         self.results[row] = result
-        if isinstance(result, Success):
-            self.tally += Tally(1, 0, result.usage.prompt_tokens, result.usage.completion_tokens)
-        else:
-            self.tally += Tally(0, 1)
+
+    def answers(self) -> list[Success]:
+        """The rows that were answered, so far."""
+        return [result for result in self.results if isinstance(result, Success)]
+
+    def tally(self) -> Tally:
+        """Count the results so far."""
+        answers = self.answers()
+        settled = len(self.results) - self.results.count(None)
+        usage = total_usage(answers)
+        return Tally(len(answers), settled - len(answers), usage.prompt_tokens, usage.completion_tokens)
 
     def result_of(self, row: int, request: Request, answer: Answer) -> Result:
         """What an answer makes of a row."""
@@ -84,23 +90,21 @@ def commit_shard(job: JobStore, spec: JobSpec, opened: OpenShard, *, epoch: int,
     succeeded: list[bytes] = []
     failed: list[bytes] = []
     codes: Counter[str] = Counter()
-    usage = Usage()
-    copied = 0
     for line, result in zip(opened.rows, opened.results, strict=True):
         if result is None:
             raise RuntimeError(f"{opened.file}:{line.number}: the row has no result")
         encoded = encode_result(result, row_id(spec.job_id, opened.shard.input, line.number))
         if isinstance(result, Success):
             succeeded.append(encoded)
-            usage += result.usage
-            copied += result.is_copy
         else:
             failed.append(encoded)
             codes[result.code] += 1
     write = partial(job.write_part, shard=index, attempt=attempt)
     results = write("results", lines=succeeded, part_format=spec.output_format) if succeeded else None
     errors = write("errors", lines=failed) if failed else None
-    ours = Commit(index, epoch, attempt, results, errors, len(succeeded), dict(codes), usage, copied)
+    answers = opened.answers()
+    copied = sum(answer.is_copy for answer in answers)
+    ours = Commit(index, epoch, attempt, results, errors, len(succeeded), dict(codes), total_usage(answers), copied)
     standing = job.commit(ours)
     if standing.attempt != attempt:  # the same sleeper, who slept after it had looked
         job.discard([part for part in (results, errors) if part])

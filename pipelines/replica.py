@@ -7,6 +7,7 @@ never drains at a shard's end. Results go from here straight to the store. Knows
 import asyncio
 import logging
 from collections.abc import Awaitable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from http import HTTPStatus
 from itertools import count
@@ -120,7 +121,7 @@ class Replica:
         """What the engine is doing, and the rows answered so far in shards that have no commit yet."""
         is_ready = self._engine.done() and self._engine.exception() is None
         phase = RUNNING_PHASE if is_ready else STARTING_PHASE
-        open_shards = {str(i): opened.tally for i, opened in self._open.items()}
+        open_shards = {str(i): opened.tally() for i, opened in self._open.items()}
         return EngineReport(self._epoch, self._name, phase, open_shards, retries())
 
     async def keep_answers(self) -> None:
@@ -227,7 +228,7 @@ class Replica:
         self._note_first()
         self._in_flight[place] = request
         try:
-            async with asyncio.timeout(self._spec.row_timeout_s):
+            async with self._row_limit():
                 return await self._ask(request)
         except TimeoutError:
             message = f"no answer within {self._spec.row_timeout_s:g} s (--row-timeout)"
@@ -240,6 +241,11 @@ class Replica:
         finally:
             del self._in_flight[place]
             self._admission.leave()
+
+    def _row_limit(self) -> AbstractAsyncContextManager[object]:
+        """What ends a row past its time; without such a limit nothing, which takes a tenth of `asyncio.timeout`."""
+        limit_s = self._spec.row_timeout_s
+        return nullcontext() if limit_s is None else asyncio.timeout(limit_s)
 
     def _deaths(self, place: RowPlace, request: Request) -> int:
         """How many engines died while this row was in flight, or one that it shares its answer with."""

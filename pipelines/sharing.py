@@ -60,7 +60,7 @@ class SharedAnswers:
 
     def _keep(self, key: bytes, answer: Answer) -> None:
         # A copy of the exact size: what orjson returns holds on to its working buffer, 4 KiB for 400 bytes.
-        self._kept[key] = replace(answer, body=bytes(memoryview(answer.body)))
+        self._kept[key] = Answer(answer.status_code, bytes(memoryview(answer.body)), answer.usage, answer.code)
         self._kept_bytes += len(answer.body) + ENTRY_BYTES
         while self._kept_bytes > self._max_bytes:
             _, oldest = self._kept.popitem(last=False)

@@ -7,14 +7,14 @@ import orjson
 import pytest
 
 from benchmarks.arms.bare import Bare
-from benchmarks.arms.base import Answered, ArmFailed, Tuning, base_environment
+from benchmarks.arms.base import Answered, Arm, ArmFailed, Tuning, base_environment
 from benchmarks.arms.oracle import Oracle
 from benchmarks.arms.ours import Ours, first_admission
 from benchmarks.arms.ray_data_llm import RayDataLlm
 from benchmarks.arms.run_batch import RunBatch
 from benchmarks.measuring import Figures
 from benchmarks.processes import Cost
-from benchmarks.throughput import rotated, summary
+from benchmarks.throughput import chosen, rotated, summary
 from benchmarks.workloads import write_chat, write_few_shot
 
 RUN_BATCH_LOG = """\
@@ -104,6 +104,15 @@ def test_a_run_without_an_end_names_its_log(tmp_path: Path) -> None:
     (tmp_path / "log.txt").write_text("")
     with pytest.raises(ArmFailed, match=r"log\.txt"):
         RunBatch("model").answered(tmp_path)
+
+
+def test_ours_runs_beside_the_peers_that_were_named_and_beside_all_where_none_was() -> None:
+    arms: list[Arm] = [Ours("model"), RunBatch("model"), RunBatch("model", Tuning({}, {}))]
+
+    assert chosen(arms, []) == arms
+    assert chosen(arms, ["run_batch, tuned"]) == [arms[0], arms[2]]
+    with pytest.raises(ArmFailed, match="no arm 'run_bach' here: run_batch; run_batch, tuned"):
+        chosen(arms, ["run_bach"])
 
 
 def test_each_arm_comes_first_in_turn() -> None:

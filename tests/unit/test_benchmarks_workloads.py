@@ -7,7 +7,17 @@ import pytest
 from specs import job_spec
 
 from batch.request import Decoder, Request
-from benchmarks.workloads import write_chat, write_duplicates, write_few_shot, write_tiny
+from benchmarks.workloads import (
+    Workload,
+    write_chat,
+    write_documents,
+    write_duplicates,
+    write_few_shot,
+    write_mixed,
+    write_prompts,
+    write_short,
+    write_tiny,
+)
 from connectors.lines import Line
 
 
@@ -50,9 +60,47 @@ def test_chats_share_no_prefix_worth_caching(tmp_path: Path) -> None:
     assert len({prompt[:40] for prompt in prompts}) == len(prompts)
 
 
+def messages(workload: Workload) -> list[list[dict[str, str]]]:
+    lines = workload.requests.read_bytes().splitlines()
+    return [orjson.loads(line)["body"]["messages"] for line in lines]
+
+
+def test_records_stand_below_one_of_so_many_system_prompts(tmp_path: Path) -> None:
+    rows = messages(write_prompts(tmp_path, 600, prompts=50))
+
+    assert [[message["role"] for message in row] for row in rows] == [["system", "user"]] * 600
+    assert len({row[0]["content"] for row in rows}) == 50
+    assert write_prompts(tmp_path, 600, prompts=50).kv_tokens == 50 * 400 // 4
+    assert write_prompts(tmp_path, 600, prompts=1).kv_tokens is None
+
+
+def test_questions_on_a_document_begin_alike(tmp_path: Path) -> None:
+    workload = write_documents(tmp_path, 80)
+    beginnings = [row[0]["content"][:800] for row in messages(workload)]
+
+    assert len(set(beginnings)) <= 80 // 8
+    assert beginnings != sorted(beginnings)
+    assert workload.kv_tokens is not None
+    assert 10 * 1000 / 4 <= workload.kv_tokens <= 10 * 3450 / 4
+
+
+def test_short_rows_are_all_different(tmp_path: Path) -> None:
+    prompts = [row[0]["content"] for row in messages(write_short(tmp_path, 2000))]
+
+    assert len(set(prompts)) == 2000
+
+
+def test_the_mix_holds_a_third_of_each_in_no_order(tmp_path: Path) -> None:
+    rows = messages(write_mixed(tmp_path, 300))
+    kinds = ["record" if len(row) == 2 else "question" if len(row[0]["content"]) > 1000 else "chat" for row in rows]
+
+    assert {kind: kinds.count(kind) for kind in kinds} == {"record": 100, "question": 100, "chat": 100}
+    assert len(set(kinds[:20])) == 3
+
+
 def test_every_row_decodes_to_a_request(tmp_path: Path) -> None:
     decoder = Decoder(job_spec(served_model_names=("bench",)))
-    for workload in (write_chat(tmp_path, 20), write_tiny(tmp_path, 20)):
+    for workload in (write_chat(tmp_path, 20), write_tiny(tmp_path, 20), write_mixed(tmp_path, 30)):
         lines = workload.requests.read_bytes().splitlines()
         decoded = [decoder.decode("rows.jsonl", Line(n + 1, 0, raw)) for n, raw in enumerate(lines)]
         assert all(isinstance(request, Request) for request in decoded), decoded
