@@ -1,4 +1,4 @@
-"""`python -m benchmarks [throughput|overhead|memory|all]`: measures, records each run, prints the tables."""
+"""`python -m benchmarks [throughput|overhead|memory|simulation|all]`: measures, records each run, prints the tables."""
 
 import argparse
 import sys
@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from benchmarks import memory, overhead, throughput
 from benchmarks.arms.base import ArmFailed
 from benchmarks.machine import setting
+from benchmarks.measuring import BUILD
 from pipelines.models.random_weights import NAMED_SHAPES
 
-BENCHMARKS = ("throughput", "overhead", "memory")
+BENCHMARKS = ("throughput", "overhead", "memory", "simulation")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,8 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     )
                 case "overhead":
                     result = overhead.run(options.tiny_rows, options.repeats, where)
-                case _:
+                case "memory":
                     result = memory.run(options.memory_rows, where)
+                case _:
+                    from benchmarks import simulation  # it imports vLLM, and the others measure processes
+
+                    workload = throughput.WORKLOADS[options.workload](BUILD / "workloads", options.chat_rows)
+                    result = simulation.run(workload, options.engines)
             print(f"\n{result}", flush=True)
     except (ArmFailed, TimeoutError) as error:
         sys.stderr.write(f"{error}\n")
@@ -53,13 +59,14 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--parameters", choices=NAMED_SHAPES, default="3M", help="size of the throughput benchmark's model"
     )
-    parser.add_argument("--chat-rows", type=int, default=2_000, help="rows of the throughput benchmark")
-    parser.add_argument("--workload", choices=throughput.WORKLOADS, default="chat", help="of the throughput benchmark")
+    parser.add_argument("--chat-rows", type=int, default=2_000, help="rows of throughput and simulation")
+    parser.add_argument("--workload", choices=throughput.WORKLOADS, default="chat", help="of throughput and simulation")
     parser.add_argument(
         "--peers", nargs="+", default=[], metavar="ARM", help="only these beside ours, such as 'run_batch, tuned'"
     )
     parser.add_argument("--tiny-rows", type=int, default=100_000, help="rows of the overhead benchmark")
     parser.add_argument("--memory-rows", type=int, nargs="+", default=[100_000, 1_000_000], metavar="N")
+    parser.add_argument("--engines", type=int, nargs="+", default=[1, 8], metavar="N", help="of the simulation")
     parser.add_argument("--max-num-seqs", type=int, default=256, help="what ours uses here, for the tuned arms")
     parser.add_argument("--max-num-batched-tokens", type=int, default=4_096, help="likewise")
     return parser.parse_args(arguments)

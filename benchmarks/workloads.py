@@ -29,6 +29,7 @@ ANSWER_TOKENS = (1, 4)
 KV_SHARE = 0.25
 """Of the tokens of all examples: what the KV cache of the few-shot workload holds."""
 EXAMPLE_TOKENS = 600
+HOT_SHARE = 0.4
 
 SYSTEM_WORDS, SYSTEM_TOKENS = 93, 400
 RECORD_FIELDS = 8
@@ -125,6 +126,19 @@ def write_few_shot(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
     kv_tokens = round(KV_SHARE * SUBJECTS * EXAMPLE_TOKENS)
     path = folder / f"few-shot-{rows}.jsonl"
     return _write(path, lines, rows=rows, completion_tokens=sum(budgets), kv_tokens=kv_tokens)
+
+
+def write_hot_few_shot(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
+    """As `write_few_shot`, but two questions in five are on one subject."""
+    random = Random(seed)
+    examples = [_words(random, EXAMPLE_WORDS) for _ in range(SUBJECTS)]
+    weights = [HOT_SHARE] + [(1 - HOT_SHARE) / (SUBJECTS - 1)] * (SUBJECTS - 1)
+    chats = [
+        Chat(f"{subject} {_words(random, QUESTION_WORDS)}", random.randint(*ANSWER_TOKENS))
+        for subject in random.choices(examples, weights, k=rows)
+    ]
+    kv_tokens = round(KV_SHARE * SUBJECTS * EXAMPLE_TOKENS)
+    return _write_chats(folder / f"hot-few-shot-{rows}.jsonl", chats, kv_tokens=kv_tokens)
 
 
 def write_long_last(folder: Path, rows: int, *, seed: int = SEED) -> Workload:

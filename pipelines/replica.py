@@ -99,8 +99,13 @@ class Replica:
         if standing is not None:
             return standing
         opened = await self._read(self._plan.shards[index])
-        await self._ready()
-        await self._answer_rows(opened)
+        answering = asyncio.ensure_future(self._answer_rows(opened))  # in line, and in order, when the engine is up
+        try:
+            await self._ready()
+        except BaseException:
+            answering.cancel()
+            raise
+        await answering
         attempt = f"e{self._epoch:04d}-{self._name}-{next(self._tries)}"
         commit = await asyncio.to_thread(
             commit_shard, self._job, self._spec, opened, epoch=self._epoch, attempt=attempt

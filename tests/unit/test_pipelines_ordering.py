@@ -1,15 +1,18 @@
 """When rows are asked: those that begin alike one after another, and at the end of a job the longest first."""
 
+import asyncio
 from collections.abc import Sequence
 from heapq import heapreplace
 from typing import Any
 
 import pytest
-from engines import ScriptedEngine, chat, ids, planned_job, request, run_job
+from engines import ScriptedEngine, chat, ids, planned_job, request, run_job, run_shards
+from fast_loop import run_fast
 
 from batch.request import Request
 from pipelines import replica
 from pipelines.ordering import beginning, rank
+from pipelines.replica import Replica
 
 WINDOW = 64
 
@@ -30,6 +33,24 @@ def test_rows_of_all_open_shards_are_asked_in_the_order_of_how_they_begin_and_wr
     run_job(job, engine)
 
     assert engine.asked[1:] == sorted(text for text in texts if text != engine.asked[0])
+    assert ids(job) == texts
+
+
+def test_rows_stand_in_line_before_the_engine_is_up_so_that_its_first_rows_begin_alike_too() -> None:
+    texts = [f"{color} {number}" for number in range(20) for color in ("red", "blue")]
+    job = planned_job([chat(text, text) for text in texts], shard_rows=10)
+    engine = ScriptedEngine(window=8)
+
+    async def loading() -> ScriptedEngine:
+        await asyncio.sleep(60)
+        return engine
+
+    async def run() -> None:
+        await run_shards(job, Replica(job, loading(), epoch=1, name="a"))
+
+    run_fast(run())
+
+    assert engine.asked == sorted(texts, key=str.encode)
     assert ids(job) == texts
 
 
