@@ -18,8 +18,8 @@ help:
 	@echo "make test    every test"
 	@echo "make check   format, lint, types, import contracts and the fast tests"
 	@echo "make fix     format, and mend what the linter can"
-	@echo "make bench   throughput, overhead and memory, beside plain vLLM"
-	@echo "make bench-gpu  the same of four workloads with 500 million parameters, on a GPU"
+	@echo "make bench   throughput, overhead and memory, beside plain vLLM, and a simulation of many engines"
+	@echo "make bench-gpu  throughput of four workloads with 500 million parameters, on a GPU"
 	@echo "make chaos   the commit protocol under every pair of faults and thousands of random schedules (6 minutes)"
 	@echo "make nightly what make chaos does, and real kills: a hundred and ten, frozen workers, lost nodes (an hour)"
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -106,15 +105,6 @@ class RowFailure:
 
 
 Result = Success | RowFailure
-
-
-def total_usage(answers: Sequence[Success]) -> Usage:
-    """Return what was computed for all of these together."""
-    return Usage(
-        sum(answer.usage.prompt_tokens for answer in answers),
-        sum(answer.usage.completion_tokens for answer in answers),
-        sum(answer.usage.cached_tokens for answer in answers),
-    )
 
 
 def row_id(job_id: str, file_index: int, line: int) -> str:

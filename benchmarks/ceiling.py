@@ -1,22 +1,29 @@
 """How many prompt tokens a prefix cache without end would serve. Knows nothing of arms."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import orjson
 from transformers import AutoTokenizer
 
 from benchmarks.workloads import Workload
 
+Tokenize = Callable[[Sequence[dict[str, str]]], list[int]]
+"""From a chat's messages to token ids."""
+
 
 def ceiling_share(workload: Workload, model: str, *, block_size: int) -> float:
     """Return the share of a workload's prompt tokens that a cache without end would serve; `model`: its folder."""
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    bodies = [orjson.loads(line)["body"] for line in workload.requests.read_bytes().splitlines()]
-    prompts = [
-        tokenizer.apply_chat_template(body["messages"], add_generation_prompt=True, return_dict=False)
-        for body in bodies
-    ]
+    tokenize = chat_tokenizer(model)
+    lines = workload.requests.read_bytes().splitlines()
+    prompts = [tokenize(orjson.loads(line)["body"]["messages"]) for line in lines]
     return cached_at_most(prompts, block_size=block_size) / sum(map(len, prompts))
+
+
+def chat_tokenizer(model: str) -> Tokenize:
+    """Return what makes tokens of a chat as the model's engine does; `model`: its folder."""
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    return partial(tokenizer.apply_chat_template, add_generation_prompt=True, return_dict=False)
 
 
 def cached_at_most(prompts: Iterable[Sequence[int]], *, block_size: int) -> int:

@@ -4,7 +4,6 @@ A step takes a fixed time and a time for each token that it computes; each row g
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -23,9 +22,8 @@ from vllm.v1.structured_output import StructuredOutputManager
 
 from batch.request import Request
 from batch.result import Usage
-from pipelines.engines.base import Answer
-
-Tokenize = Callable[[Sequence[dict[str, str]]], list[int]]
+from benchmarks.ceiling import Tokenize
+from pipelines.engines.base import Answer, window_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ class SimulatedEngine:
         hashed = get_hash_fn_by_name(config.cache_config.prefix_caching_hash_algo)
         init_none_hash(hashed)
         self.config: dict[str, object] = {}
-        self.window = device.max_num_seqs * 3 // 2  # as VllmEngine has it
+        self.window = window_of(device.max_num_seqs)
         self.work = Work()
         self._device = device
         self._tokenize = tokenize

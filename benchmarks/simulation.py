@@ -7,23 +7,21 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from heapq import heappop, heappush
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from transformers import AutoTokenizer
-
 from batch.job_store import JobStore
 from batch.plan import make_plan
 from batch.spec import JobSpec
-from benchmarks.ceiling import ceiling_share
+from benchmarks.ceiling import ceiling_share, chat_tokenizer
 from benchmarks.measuring import BUILD
-from benchmarks.simulated_engine import Device, SimulatedEngine, Tokenize, Work
+from benchmarks.simulated_engine import Device, SimulatedEngine, Work
 from benchmarks.tables import table
 from benchmarks.workloads import SERVED_MODEL, Workload
+from pipelines.inference import shards_at_once
 from pipelines.models.random_weights import NAMED_SHAPES, build
-from pipelines.replica import TARGET_OPEN_ROWS, Replica
+from pipelines.replica import Replica
 
 Returned = TypeVar("Returned")
 
@@ -80,7 +78,7 @@ async def simulate(workload: Workload, model: str, device: Device, *, engines: i
     """Answer the workload with so many engines in virtual time."""
     asyncio.get_running_loop().set_default_executor(_Inline())
     job = _planned_job(workload)
-    tokenize = _tokenizer(model)
+    tokenize = chat_tokenizer(model)
     simulated = [SimulatedEngine(model, device, tokenize) for _ in range(engines)]
     loaded = asyncio.Event()  # as with an engine that has weights to load, rows stand in line when it is ready
     replicas = [
@@ -113,7 +111,7 @@ async def _let_time_pass(engines: Sequence[SimulatedEngine]) -> float:
 async def _deal(job: JobStore, replicas: Sequence[Replica]) -> None:
     plan = job.plan()
     assert plan is not None
-    at_once = max(4, min(32, TARGET_OPEN_ROWS * len(plan.shards) // plan.rows + 1))  # as pipelines.inference has it
+    at_once = shards_at_once(plan, range(len(plan.shards)))
     places = [asyncio.Semaphore(at_once) for _ in replicas]
     dealt = [0] * len(replicas)
     ended = asyncio.Event()
@@ -169,11 +167,6 @@ def _planned_job(workload: Workload) -> JobStore:
     job.create_spec(spec)
     job.create_plan(make_plan(spec))
     return job
-
-
-def _tokenizer(model: str) -> Tokenize:
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    return partial(tokenizer.apply_chat_template, add_generation_prompt=True, return_dict=False)
 
 
 async def _started(engine: SimulatedEngine, loaded: asyncio.Event) -> SimulatedEngine:

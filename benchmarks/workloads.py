@@ -29,6 +29,7 @@ ANSWER_TOKENS = (1, 4)
 KV_SHARE = 0.25
 """Of the tokens of all examples: what the KV cache of the few-shot workload holds."""
 EXAMPLE_TOKENS = 600
+FEW_SHOT_KV_TOKENS = round(KV_SHARE * SUBJECTS * EXAMPLE_TOKENS)
 HOT_SHARE = 0.4
 
 SYSTEM_WORDS, SYSTEM_TOKENS = 93, 400
@@ -93,21 +94,20 @@ def write_chat(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
     """Short chats without a common prefix: about 110 tokens in, 4 to 32 out, greedy, no early end."""
     random = Random(seed)
     budgets = [random.randint(*CHAT_OUTPUT_TOKENS) for _ in range(rows)]
-    lines = (_chat_line(f"chat-{row:06d}", _prompt(random), budget) for row, budget in enumerate(budgets))
-    return _write(folder / f"chat-{rows}.jsonl", lines, rows=rows, completion_tokens=sum(budgets))
+    chats = [Chat(_prompt(random), budget) for budget in budgets]
+    return _write_chats(folder / f"chat-{rows}.jsonl", chats, name="chat")
 
 
 def write_duplicates(folder: Path, rows: int, *, share: float, seed: int = SEED) -> Workload:
     """The chats of `write_chat`, of which `share` repeat an earlier one: a few often, most seldom (Zipf); shuffled."""
     random = Random(seed)
     distinct = rows - round(rows * share)
-    chats = [(_prompt(random), random.randint(*CHAT_OUTPUT_TOKENS)) for _ in range(distinct)]
+    chats = [Chat(_prompt(random), random.randint(*CHAT_OUTPUT_TOKENS)) for _ in range(distinct)]
     weights = [1 / rank for rank in range(1, distinct + 1)]
     chosen = chats + random.choices(chats, weights, k=rows - distinct)
     random.shuffle(chosen)
-    lines = (_chat_line(f"chat-{row:06d}", prompt, budget) for row, (prompt, budget) in enumerate(chosen))
-    name = f"duplicates-{share:.0%}-{rows}.jsonl".replace("%", "")
-    return _write(folder / name, lines, rows=rows, completion_tokens=sum(budget for _, budget in chosen))
+    file = f"duplicates-{share:.0%}-{rows}.jsonl".replace("%", "")
+    return _write_chats(folder / file, chosen, name="chat")
 
 
 def write_few_shot(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
@@ -119,13 +119,8 @@ def write_few_shot(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
     random = Random(seed)
     examples = [_words(random, EXAMPLE_WORDS) for _ in range(SUBJECTS)]
     budgets = [random.randint(*ANSWER_TOKENS) for _ in range(rows)]
-    lines = (
-        _chat_line(f"question-{row:06d}", f"{random.choice(examples)} {_words(random, QUESTION_WORDS)}", budget)
-        for row, budget in enumerate(budgets)
-    )
-    kv_tokens = round(KV_SHARE * SUBJECTS * EXAMPLE_TOKENS)
-    path = folder / f"few-shot-{rows}.jsonl"
-    return _write(path, lines, rows=rows, completion_tokens=sum(budgets), kv_tokens=kv_tokens)
+    chats = [Chat(f"{random.choice(examples)} {_words(random, QUESTION_WORDS)}", budget) for budget in budgets]
+    return _write_chats(folder / f"few-shot-{rows}.jsonl", chats, name="question", kv_tokens=FEW_SHOT_KV_TOKENS)
 
 
 def write_hot_few_shot(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
@@ -137,16 +132,15 @@ def write_hot_few_shot(folder: Path, rows: int, *, seed: int = SEED) -> Workload
         Chat(f"{subject} {_words(random, QUESTION_WORDS)}", random.randint(*ANSWER_TOKENS))
         for subject in random.choices(examples, weights, k=rows)
     ]
-    kv_tokens = round(KV_SHARE * SUBJECTS * EXAMPLE_TOKENS)
-    return _write_chats(folder / f"hot-few-shot-{rows}.jsonl", chats, kv_tokens=kv_tokens)
+    return _write_chats(folder / f"hot-few-shot-{rows}.jsonl", chats, kv_tokens=FEW_SHOT_KV_TOKENS)
 
 
 def write_long_last(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
     """The prompts of `write_chat`; nine in ten rows answer 32 tokens, the last tenth of the file 512."""
     random = Random(seed)
     budgets = [SHORT_TOKENS] * (rows - rows // 10) + [LONG_TOKENS] * (rows // 10)
-    lines = (_chat_line(f"chat-{row:06d}", _prompt(random), budget) for row, budget in enumerate(budgets))
-    return _write(folder / f"long-last-{rows}.jsonl", lines, rows=rows, completion_tokens=sum(budgets))
+    chats = [Chat(_prompt(random), budget) for budget in budgets]
+    return _write_chats(folder / f"long-last-{rows}.jsonl", chats, name="chat")
 
 
 def write_prompts(folder: Path, rows: int, *, prompts: int, seed: int = SEED) -> Workload:
@@ -237,9 +231,9 @@ def _words(random: Random, words: int) -> str:
     return " ".join("".join(random.choices(SYLLABLES, k=random.randint(1, 2))) for _ in range(words))
 
 
-def _write_chats(path: Path, chats: list[Chat], *, kv_tokens: int | None = None) -> Workload:
+def _write_chats(path: Path, chats: list[Chat], *, name: str = "row", kv_tokens: int | None = None) -> Workload:
     lines = (
-        _chat_line(f"row-{row:06d}", chat.prompt, chat.answer_tokens, system=chat.system)
+        _chat_line(f"{name}-{row:06d}", chat.prompt, chat.answer_tokens, system=chat.system)
         for row, chat in enumerate(chats)
     )
     tokens = sum(chat.answer_tokens for chat in chats)

@@ -55,7 +55,7 @@ def run_shards(job: JobStore, plan: Plan, *, epoch: int, replicas: Replicas) -> 
         zero_copy_batch=True,
         num_cpus=1,
         num_gpus=replicas.gpus or None,
-        compute=_pool(replicas, _open_shards(plan, waiting)),
+        compute=_pool(replicas, shards_at_once(plan, waiting)),
         max_restarts=MAX_ENGINE_RESTARTS,
     )
     # prefetch_batches=0, because a prefetching iterator holds each receipt until the next one is there.
@@ -78,16 +78,17 @@ def configure_ray_data() -> None:
     context.memory_usage_poll_interval_s = None
 
 
-def _pool(replicas: Replicas, open_shards: int) -> ActorPoolStrategy:
+def shards_at_once(plan: Plan, waiting: Sequence[int]) -> int:
+    """Return how many of the `waiting` shards (numbers) one engine opens at once: enough to keep its line full."""
+    rows = sum(plan.shards[index].rows for index in waiting) or 1
+    return max(4, min(32, TARGET_OPEN_ROWS * len(waiting) // rows + 1))
+
+
+def _pool(replicas: Replicas, at_once: int) -> ActorPoolStrategy:
     return ActorPoolStrategy(
         min_size=replicas.fewest,
         max_size=replicas.most,
         initial_size=replicas.fewest,
-        max_concurrent_calls_per_actor=open_shards,
-        max_tasks_in_flight_per_actor=2 * open_shards,  # a queue behind the calls: no gap when a shard ends
+        max_concurrent_calls_per_actor=at_once,
+        max_tasks_in_flight_per_actor=2 * at_once,  # a queue behind the calls: no gap when a shard ends
     )
-
-
-def _open_shards(plan: Plan, waiting: Sequence[int]) -> int:
-    rows = sum(plan.shards[index].rows for index in waiting) or 1
-    return max(4, min(32, TARGET_OPEN_ROWS * len(waiting) // rows + 1))

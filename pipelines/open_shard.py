@@ -10,7 +10,7 @@ from batch.job_store import JobStore
 from batch.plan import Shard
 from batch.records import Commit, Stop, StopState, Tally
 from batch.request import Request
-from batch.result import EXCERPT_BYTES, Code, Place, Result, RowFailure, Success, encode_result, row_id, total_usage
+from batch.result import EXCERPT_BYTES, Code, Place, Result, RowFailure, Success, Usage, encode_result, row_id
 from batch.spec import JobSpec
 from connectors.lines import Line
 from pipelines.engines.base import Answer
@@ -42,12 +42,16 @@ class OpenShard:
         """The rows that were answered, so far."""
         return [result for result in self.results if isinstance(result, Success)]
 
+    def usage(self) -> Usage:
+        """What was computed for them together."""
+        return sum((answer.usage for answer in self.answers()), Usage())
+
     def tally(self) -> Tally:
         """Count the results so far."""
-        answers = self.answers()
+        succeeded = len(self.answers())
         settled = len(self.results) - self.results.count(None)
-        usage = total_usage(answers)
-        return Tally(len(answers), settled - len(answers), usage.prompt_tokens, usage.completion_tokens)
+        usage = self.usage()
+        return Tally(succeeded, settled - succeeded, usage.prompt_tokens, usage.completion_tokens)
 
     def result_of(self, row: int, request: Request, answer: Answer) -> Result:
         """What an answer makes of a row."""
@@ -102,9 +106,8 @@ def commit_shard(job: JobStore, spec: JobSpec, opened: OpenShard, *, epoch: int,
     write = partial(job.write_part, shard=index, attempt=attempt)
     results = write("results", lines=succeeded, part_format=spec.output_format) if succeeded else None
     errors = write("errors", lines=failed) if failed else None
-    answers = opened.answers()
-    copied = sum(answer.is_copy for answer in answers)
-    ours = Commit(index, epoch, attempt, results, errors, len(succeeded), dict(codes), total_usage(answers), copied)
+    copied = sum(answer.is_copy for answer in opened.answers())
+    ours = Commit(index, epoch, attempt, results, errors, len(succeeded), dict(codes), opened.usage(), copied)
     standing = job.commit(ours)
     if standing.attempt != attempt:  # the same sleeper, who slept after it had looked
         job.discard([part for part in (results, errors) if part])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,13 +106,30 @@ class Peer:
         return all_cores() | (dict(self.tuning.environment) if self.tuning else {})
 
 
-def reported(name: str, folder: Path) -> Answered:
-    """Read what an arm that is a script of ours says of its run. Raises ArmFailed."""
-    try:
-        report = json.loads((folder / "report.json").read_text())
-    except FileNotFoundError:
-        raise ArmFailed(f"{name} did not come to its end; see {folder / 'log.txt'}") from None
-    return Answered(**report)
+@dataclass(frozen=True, slots=True)
+class Scripted(Peer):
+    """What the arms have in common that are scripts beside this module and report what they did."""
+
+    script: ClassVar[str]
+    """The name of its file."""
+
+    def script_command(self, workload: Workload, folder: Path) -> list[str]:
+        """Return the command with the flags that every script has."""
+        return [
+            *(sys.executable, "-P", str(Path(__file__).with_name(self.script))),
+            f"--model={self.model}",
+            f"--requests={workload.requests}",
+            f"--report={folder / 'report.json'}",
+            f"--engine-args={json.dumps(self.engine_args)}",
+        ]
+
+    def answered(self, folder: Path) -> Answered:
+        """Read the script's report. Raises ArmFailed."""
+        try:
+            report = json.loads((folder / "report.json").read_text())
+        except FileNotFoundError:
+            raise ArmFailed(f"{self.name} did not come to its end; see {folder / 'log.txt'}") from None
+        return Answered(**report)
 
 
 def base_environment() -> dict[str, str]:

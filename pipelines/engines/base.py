@@ -26,6 +26,11 @@ class EngineDead(Exception):
     """The engine cannot answer any further request; the requests in flight are lost and must be asked again."""
 
 
+def window_of(max_num_seqs: int) -> int:
+    """Return how many requests a vLLM engine of so many sequences should have: half as many wait as are computed."""
+    return max_num_seqs * 3 // 2
+
+
 class Engine(Protocol):
     """Answers requests concurrently, in any order."""
 

@@ -41,7 +41,7 @@ from batch.request import Request
 from batch.result import Code, Usage
 from batch.spec import EngineValue, JobSpec
 from pipelines import sizing
-from pipelines.engines.base import Answer, EngineDead
+from pipelines.engines.base import Answer, EngineDead, window_of
 from pipelines.engines.engine_process import ForkedContext
 from pipelines.sizing import Machine
 
@@ -94,8 +94,7 @@ class VllmEngine:
             "quantization": config.model_config.quantization,
         }
         logger.info("engine sizes: %s", sizes)
-        window = config.scheduler_config.max_num_seqs * 3 // 2
-        return cls(llm, _endpoints(state), sizes, window)
+        return cls(llm, _endpoints(state), sizes, window_of(config.scheduler_config.max_num_seqs))
 
     async def answer(self, request: Request) -> Answer:
         endpoint = self._endpoints.get(request.endpoint)
