@@ -1,4 +1,4 @@
-"""An engine with vLLM's own scheduler and prefix cache, and a clock in the place of a model.
+"""An engine with the scheduler and the prefix cache that vLLM has in ours, and a clock in the place of a model.
 
 A step takes a fixed time and a time for each token that it computes; each row gets as many tokens as it asks for.
 """
@@ -12,9 +12,9 @@ import torch
 import vllm
 from vllm import SamplingParams
 from vllm.engine.arg_utils import EngineArgs
+from vllm.sampling_params import RequestOutputKind
 from vllm.utils.hashing import get_hash_fn_by_name
 from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
-from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request as EngineRequest
@@ -24,6 +24,7 @@ from batch.request import Request
 from batch.result import Usage
 from benchmarks.ceiling import Tokenize
 from pipelines.engines.base import Answer, window_of
+from pipelines.engines.final_only import FinalOnlyScheduler
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +59,8 @@ class SimulatedEngine:
     version = vllm.__version__
 
     def __init__(self, model: str, device: Device, tokenize: Tokenize) -> None:
-        arguments = EngineArgs(
-            model,
-            block_size=device.block_size,
-            max_num_seqs=device.max_num_seqs,
-            max_num_batched_tokens=device.max_num_batched_tokens,
-            enforce_eager=True,
-        )
-        config = arguments.create_engine_config()
-        blocks = device.kv_tokens // device.block_size
-        config.cache_config.num_gpu_blocks = blocks
-        layers = FullAttentionSpec(device.block_size, num_kv_heads=1, head_size=64, dtype=torch.bfloat16)
-        cache = KVCacheConfig(blocks, [], [KVCacheGroupSpec(["layer"], layers)])
-        hashed = get_hash_fn_by_name(config.cache_config.prefix_caching_hash_algo)
+        self._scheduler = new_scheduler(model, device)
+        hashed = get_hash_fn_by_name(self._scheduler.cache_config.prefix_caching_hash_algo)
         init_none_hash(hashed)
         self.config: dict[str, object] = {}
         self.window = window_of(device.max_num_seqs)
@@ -78,7 +68,6 @@ class SimulatedEngine:
         self._device = device
         self._tokenize = tokenize
         self._hasher = get_request_block_hasher(device.block_size, hashed)
-        self._scheduler = Scheduler(config, cache, StructuredOutputManager(config), device.block_size)
         self._open: dict[str, tuple[EngineRequest, asyncio.Future[None]]] = {}
         self._ids = count()
         self._planned: Any = None
@@ -86,7 +75,8 @@ class SimulatedEngine:
     async def answer(self, request: Request) -> Answer:
         """Return an empty answer when the row has got its tokens."""
         body: dict[str, Any] = request.body
-        sampling = SamplingParams(max_tokens=body["max_tokens"], temperature=0, ignore_eos=True)
+        kind = RequestOutputKind.FINAL_ONLY
+        sampling = SamplingParams(max_tokens=body["max_tokens"], temperature=0, ignore_eos=True, output_kind=kind)
         tokens = self._tokenize(body["messages"])
         row = EngineRequest(str(next(self._ids)), tokens, sampling, None, block_hasher=self._hasher)
         done = asyncio.get_running_loop().create_future()
@@ -122,8 +112,25 @@ class SimulatedEngine:
         clients = self._scheduler.update_from_output(self._planned, ModelRunnerOutput(ids, places, tokens))
         self._planned = None
         for output in (output for client in clients.values() for output in client.outputs):
-            if output.prefill_stats is not None:  # with a row's first token
+            if output.prefill_stats is not None:
                 self.work.prompt_tokens += output.prefill_stats.num_prompt_tokens
                 self.work.cached_tokens += output.prefill_stats.num_cached_tokens
             if output.finish_reason is not None:
                 self._open.pop(output.request_id)[1].set_result(None)
+
+
+def new_scheduler(model: str, device: Device) -> FinalOnlyScheduler:
+    """Return the scheduler that an engine of ours has, for a cache of one layer; `model`: its folder."""
+    arguments = EngineArgs(
+        model,
+        block_size=device.block_size,
+        max_num_seqs=device.max_num_seqs,
+        max_num_batched_tokens=device.max_num_batched_tokens,
+        enforce_eager=True,
+    )
+    config = arguments.create_engine_config()
+    blocks = device.kv_tokens // device.block_size
+    config.cache_config.num_gpu_blocks = blocks
+    layers = FullAttentionSpec(device.block_size, num_kv_heads=1, head_size=64, dtype=torch.bfloat16)
+    cache = KVCacheConfig(blocks, [], [KVCacheGroupSpec(["layer"], layers)])
+    return FinalOnlyScheduler(config, cache, StructuredOutputManager(config), device.block_size)

@@ -36,17 +36,13 @@ def cpu_environment(machine: Machine, world_size: int) -> dict[str, str]:
     """Return the environment of a vLLM CPU engine that may use the whole of `machine`.
 
     The default binding of vLLM keeps a core free; with it a two-core machine gives the model one core
-    (measured: 44 rows/s instead of 65). One process fewer starts when no other rank is needed (22 s to the first
-    admission instead of 35 s). How its threads wait: docs/decisions/0008.
+    (measured: 44 rows/s instead of 65). How its threads wait: docs/decisions/0008.
     """
     ranks = [_part(machine.cores, rank, world_size) for rank in range(world_size)]
-    environment = {
+    return {
         "VLLM_CPU_OMP_THREADS_BIND": "|".join(",".join(str(core) for core in cores) for cores in ranks),
         "OMP_NUM_THREADS": str(len(ranks[0])),
-    }
-    if world_size == 1:
-        environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    return environment | _thread_waiting()
+    } | _thread_waiting()
 
 
 def cpu_kv_cache_bytes(machine: Machine, useful: int) -> int:

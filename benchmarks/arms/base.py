@@ -159,4 +159,5 @@ def our_tuning(rows: int, *, max_num_seqs: int, max_num_batched_tokens: int) -> 
         return Tuning(sizes, {})
     environment = sizing.cpu_environment(sizing.this_machine(0, 1), world_size=1)
     sizes |= sizing.cpu_engine_arguments(rows) | {"distributed_executor_backend": "uni"}
-    return Tuning(sizes, environment | {"VLLM_CPU_KVCACHE_SPACE": str(KV_CACHE_GIB)})
+    in_one_process = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}  # of LLM.chat; of the others' engines: no worker's
+    return Tuning(sizes, environment | in_one_process | {"VLLM_CPU_KVCACHE_SPACE": str(KV_CACHE_GIB)})

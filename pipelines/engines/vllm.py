@@ -37,12 +37,13 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from batch.engine_arguments import command_line_words
-from batch.request import Request
+from batch.request import CHAT, Request
 from batch.result import Code, Usage
 from batch.spec import EngineValue, JobSpec
 from pipelines import sizing
 from pipelines.engines.base import Answer, EngineDead, window_of
 from pipelines.engines.engine_process import ForkedContext
+from pipelines.engines.plain_chat import PlainChats
 from pipelines.sizing import Machine
 
 logger = logging.getLogger(__name__)
@@ -64,11 +65,19 @@ class VllmEngine:
     name = "vllm"
     version = vllm.__version__
 
-    def __init__(self, llm: AsyncLLM, endpoints: dict[str, Endpoint], config: dict[str, object], window: int) -> None:
+    def __init__(
+        self,
+        llm: AsyncLLM,
+        endpoints: dict[str, Endpoint],
+        plain_chats: PlainChats | None,
+        config: dict[str, object],
+        window: int,
+    ) -> None:
         self.config = config
         self.window = window
         self._llm = llm
         self._endpoints = endpoints
+        self._plain_chats = plain_chats
 
     @classmethod
     async def start(cls, spec: JobSpec, model: str, machine: Machine, *, rows: int) -> "VllmEngine":
@@ -94,13 +103,20 @@ class VllmEngine:
             "quantization": config.model_config.quantization,
         }
         logger.info("engine sizes: %s", sizes)
-        return cls(llm, _endpoints(state), sizes, window_of(config.scheduler_config.max_num_seqs))
+        serving = getattr(state, "openai_serving_chat", None)
+        has_plain = serving is not None and PlainChats.suits(llm, serving)
+        plain_chats = PlainChats(llm, serving, frozenset(spec.lora)) if has_plain else None
+        return cls(llm, _endpoints(state), plain_chats, sizes, window_of(config.scheduler_config.max_num_seqs))
 
     async def answer(self, request: Request) -> Answer:
         endpoint = self._endpoints.get(request.endpoint)
         if endpoint is None or endpoint.handle is None:
             return _refused(create_error_response(f"Model does not support endpoint: {request.endpoint}"))
         try:
+            if self._plain_chats is not None and request.endpoint == CHAT:
+                answer = await self._plain_chats.answer(request.body)
+                if answer is not None:
+                    return answer
             response = await endpoint.handle(endpoint.parse(request.body))
         except EngineDeadError as error:
             raise EngineDead(str(error)) from error
@@ -124,8 +140,6 @@ def command_line(spec: JobSpec, model: str, rows: int) -> list[str]:
     defaults: dict[str, EngineValue] = {}
     if current_platform.is_cpu():
         defaults |= sizing.cpu_engine_arguments(rows)
-        if os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING") == "0":
-            defaults["distributed_executor_backend"] = "uni"
     return words + command_line_words(defaults | spec.engine_args)
 
 
@@ -134,8 +148,15 @@ def _load(arguments: Namespace, machine: Machine) -> AsyncLLM:
     # LLM_CLASS, because vLLM gives every other context but its server the sizes of its smallest device:
     # 128 sequences and 2,048 tokens a step, whatever the GPU.
     config = AsyncEngineArgs.from_cli_args(arguments).create_engine_config(UsageContext.LLM_CLASS)
-    if current_platform.is_cpu() and config.cache_config.kv_cache_memory_bytes is None:
-        config.cache_config.kv_cache_memory_bytes = sizing.cpu_kv_cache_bytes(machine, _useful_kv_cache_bytes(config))
+    if current_platform.is_cpu():
+        # vLLM spawns a CPU's workers, since its own EngineCore may have run OpenMP threads before; ours has not.
+        os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
+        if config.cache_config.kv_cache_memory_bytes is None:
+            useful = _useful_kv_cache_bytes(config)
+            config.cache_config.kv_cache_memory_bytes = sizing.cpu_kv_cache_bytes(machine, useful)
+    if config.scheduler_config.scheduler_cls is None:
+        name = "FinalOnlyAsyncScheduler" if config.scheduler_config.async_scheduling else "FinalOnlyScheduler"
+        config.scheduler_config.scheduler_cls = f"pipelines.engines.final_only.{name}"
     engine_utils.get_mp_context = ForkedContext  # vLLM has no setting for it
     return AsyncLLM.from_vllm_config(
         config, usage_context=UsageContext.LLM_CLASS, enable_log_requests=False, disable_log_stats=True

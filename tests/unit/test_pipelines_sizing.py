@@ -87,13 +87,6 @@ def test_threads_spin_with_the_openmp_that_stops_spinning_and_sleep_with_the_one
     assert "OMP_WAIT_POLICY" not in cpu_environment(machine, 1)
 
 
-def test_several_ranks_need_processes_of_their_own() -> None:
-    machine = Machine((0,), GIB)
-
-    assert cpu_environment(machine, 1)["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
-    assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in cpu_environment(machine, 2)
-
-
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What `prepare` sets is undone at the end."""
@@ -126,12 +119,12 @@ def test_a_model_of_the_hub_may_be_fetched() -> None:
 @pytest.mark.usefixtures("environment")
 @pytest.mark.skipif(sizing.gpu_count() > 0, reason="the threads of a CPU engine are set only where there is no GPU")
 def test_what_the_user_set_stays_and_what_ray_set_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")
+    monkeypatch.setenv("DO_NOT_TRACK", "0")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray sets it, by the actor's one logical CPU
 
     prepare(Machine((0, 1), 8 * GIB), 1, model="org/model")
 
-    assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "1"
+    assert os.environ["DO_NOT_TRACK"] == "0"
     assert os.environ["OMP_NUM_THREADS"] == "2"
 
 

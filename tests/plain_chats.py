@@ -1,0 +1,68 @@
+"""A script: an engine of ours answers chats the short way and by vLLM's serving layer, and prints both.
+
+stdin: JSON lines, a chat's body each. stdout: a JSON line for each, `plain` (null: left to the serving layer) and
+`served`; then one of what is left in the engine after a chat was cancelled.
+"""
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+import orjson
+
+from batch.request import CHAT, Request
+from batch.spec import JobSpec
+from pipelines import sizing
+from pipelines.engines import engine_process
+from pipelines.engines.base import Answer
+from pipelines.models import ARITHMETIC_MODEL
+
+NAME = "arithmetic"
+
+
+async def main(bodies: list[dict[str, Any]]) -> None:
+    """Start the engine; answer each body twice, one after another; cancel one."""
+    from pipelines.engines.vllm import VllmEngine
+
+    spec = JobSpec(
+        job_id="plain",
+        inputs=("file:///rows.jsonl",),
+        output="file:///output",
+        model=str(ARITHMETIC_MODEL),
+        created_at="2026-01-01T00:00:00Z",
+        served_model_names=(NAME,),
+        engine_args={
+            "dtype": "float32",
+            "max_model_len": 512,
+            "enable_prefix_caching": False,  # the second answer would find the first one's prompt
+            "enable_prompt_tokens_details": True,
+        },
+    )
+    engine = await VllmEngine.start(spec, str(ARITHMETIC_MODEL), sizing.this_machine(0, 1), rows=len(bodies))
+    plain_chats = engine._plain_chats
+    assert plain_chats is not None
+    for body in bodies:
+        plain = await plain_chats.answer(body)
+        engine._plain_chats = None
+        served = await engine.answer(Request("row", CHAT, body))
+        engine._plain_chats = plain_chats
+        print(json.dumps({"plain": plain and shown(plain), "served": shown(served)}), flush=True)
+    endless = asyncio.ensure_future(plain_chats.answer(bodies[0] | {"max_tokens": 400, "ignore_eos": True}))
+    await asyncio.sleep(0.1)
+    endless.cancel()
+    await asyncio.wait([endless])
+    print(json.dumps({"cancelled": endless.cancelled(), "left": engine._llm.get_num_unfinished_requests()}))
+    await engine.close()
+
+
+def shown(answer: Answer) -> dict[str, object]:
+    """What of an answer is told."""
+    usage = [answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.cached_tokens]
+    return {"status_code": answer.status_code, "body": orjson.loads(answer.body), "usage": usage}
+
+
+if __name__ == "__main__":
+    sizing.prepare(sizing.this_machine(0, 1), 1, model=str(ARITHMETIC_MODEL))
+    engine_process.preload()
+    asyncio.run(main([json.loads(line) for line in sys.stdin]))
