@@ -72,14 +72,19 @@ def connect(address: str | None, replicas: str | None) -> None:
     )
 
 
+def expected_engines(spec: JobSpec, address: str | None, replicas: str | None) -> int:
+    """Return how many engines the job may get, as far as can be told before a cluster is connected."""
+    if replicas:
+        return parse_replicas(replicas)[1]
+    return max(1, sizing.gpu_count() // _world_size(spec)) if address is None and spec.engine == "vllm" else 1
+
+
 def choose_replicas(spec: JobSpec, replicas: str | None) -> Replicas:
     """Decide how many engines the job gets of the connected cluster.
 
     Without a wish, one engine per set of GPUs, and one on a machine without GPU.
     """
-    world_size = int(spec.engine_args.get("tensor_parallel_size", 1)) * int(
-        spec.engine_args.get("pipeline_parallel_size", 1)
-    )
+    world_size = _world_size(spec)
     available = int(ray.cluster_resources().get("GPU", 0)) if spec.engine == "vllm" else 0
     gpus = world_size if available else 0
     fewest, most = parse_replicas(replicas) if replicas else (max(1, available // world_size),) * 2
@@ -104,6 +109,11 @@ def require(replicas: Replicas, *, is_local: bool) -> None:
             raise ResourcesUnavailable(f"{text}; ask for fewer with --replicas or a smaller tensor_parallel_size")
         logger.warning("waiting: %s", text)
         time.sleep(POLL_S)
+
+
+def _world_size(spec: JobSpec) -> int:
+    tensor, pipeline = (spec.engine_args.get(f"{kind}_parallel_size", 1) for kind in ("tensor", "pipeline"))
+    return int(tensor) * int(pipeline)
 
 
 def _in_plain_text() -> ray.LoggingConfig:

@@ -93,7 +93,8 @@ def run(job: JobStore, lease: Lease, pulse: Pulse, options: argparse.Namespace) 
     from pipelines import cluster, inference
 
     with ThreadPoolExecutor(1, "plan") as planner:
-        planning = planner.submit(plan_job, job, pulse)  # while Ray starts
+        engines = cluster.expected_engines(job.spec(), options.ray_address, options.replicas)
+        planning = planner.submit(plan_job, job, pulse, engines=engines)  # while Ray starts
         cluster.connect(options.ray_address, options.replicas)
         plan = planning.result()
     pulse.planned(plan)
@@ -111,15 +112,18 @@ def run(job: JobStore, lease: Lease, pulse: Pulse, options: argparse.Namespace) 
     return finalize(job, plan, engine=engine, clock=SystemClock())
 
 
-def plan_job(job: JobStore, pulse: Pulse) -> Plan:
-    """Return the stored plan; make and store it at the first attempt. Raises InvalidInput where the spec says fail."""
+def plan_job(job: JobStore, pulse: Pulse, *, engines: int) -> Plan:
+    """Return the stored plan; make and store it at the first attempt, with shards enough for so many engines.
+
+    Raises InvalidInput where the spec says fail.
+    """
     plan = job.plan()
     if plan is not None:
         return plan
     spec = job.spec()
     if spec.continued_from:
         return job.create_plan(continue_plan(spec))
-    plan = make_plan(spec, pulse.scanned)
+    plan = make_plan(spec, pulse.scanned, max_replicas=engines)
     if spec.on_invalid == "fail":
         failures = list(islice(find_failures(spec, plan), SHOWN_FAILURES))
         if failures:

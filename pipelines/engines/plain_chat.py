@@ -9,7 +9,7 @@ import asyncio
 import copy
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -25,7 +25,6 @@ from vllm.entrypoints.serve.utils.api_utils import get_max_tokens
 from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.renderers.hf import HfRenderer
 from vllm.renderers.params import ChatParams, merge_kwargs
-from vllm.sampling_params import SamplingParams
 from vllm.v1.engine import EngineCoreRequest
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.detokenizer import IncrementalDetokenizer, uses_fast_detokenizer
@@ -35,13 +34,15 @@ from pipelines.engines.base import Answer
 
 LENGTHS = ("max_completion_tokens", "max_tokens")
 """The first that a row has counts."""
+VARYING = frozenset((*LENGTHS, "seed", "messages"))
+"""In what plain chats of one kind may differ."""
 SHAPING = frozenset(
     [
-        *("model", "temperature", "top_p", "top_k", "min_p", "seed", "ignore_eos", "stop_token_ids", "logit_bias"),
+        *("model", "temperature", "top_p", "top_k", "min_p", "ignore_eos", "stop_token_ids", "logit_bias"),
         *("frequency_penalty", "presence_penalty", "repetition_penalty", "chat_template_kwargs", "user"),
     ]
 )
-"""What a plain chat may have besides messages and a length. Rows alike in these are of one kind."""
+"""What a plain chat may have besides. Rows alike in these are of one kind."""
 ROLES = frozenset(("system", "user", "assistant"))
 MAX_CHARACTERS = 32_768
 """Of a plain chat's messages. They are rendered where all rows are waited for: this many take 10 ms."""
@@ -57,18 +58,22 @@ class Kind:
     chat: ChatParams
     adds_special_tokens: bool
     request: EngineCoreRequest
-    """With the parameters of sampling, but for the length."""
+    """With the parameters of sampling, but for length and seed."""
     form: dict[str, Any]
     """An answer without its text, as the serving layer would give it."""
-    sampling: dict[int, SamplingParams] = field(default_factory=dict)
-    """By length in tokens."""
 
-    def sampling_of(self, max_tokens: int) -> SamplingParams:
-        """Return the parameters for an answer of so many tokens at most."""
-        if max_tokens not in self.sampling:
-            shared = self.sampling[max_tokens] = copy.copy(self.request.params)
-            shared.max_tokens = max_tokens
-        return self.sampling[max_tokens]
+    def request_for(self, name: str, prompt: list[int], *, max_tokens: int, seed: int | None) -> EngineCoreRequest:
+        """Return what EngineCore is asked for one row."""
+        sampling = copy.copy(self.request.params)
+        sampling.max_tokens, sampling.seed = max_tokens, seed
+        return msgspec.structs.replace(
+            self.request,
+            request_id=name,
+            external_req_id=None,
+            prompt_token_ids=prompt,
+            sampling_params=sampling,
+            arrival_time=time.time(),
+        )
 
 
 class PlainChats:
@@ -115,15 +120,21 @@ class PlainChats:
         asked = _length(body)
         if room < 1 or (asked is not None and not 1 <= asked <= room):
             return None
-        output = await self._computed(kind, prompt, self._max_tokens(asked, len(prompt)))
-        return self._filled(kind, output)
+        request = kind.request_for(
+            f"{self._prefix}{next(self._numbers):08x}",
+            prompt,
+            max_tokens=self._max_tokens(asked, len(prompt)),
+            seed=body.get("seed"),
+        )
+        return self._filled(kind, await self._computed(request))
 
     def _is_plain(self, body: Body) -> bool:
         messages = body.get("messages")
         return (
-            all(name in SHAPING or name == "messages" or name in LENGTHS for name in body)
+            all(name in SHAPING or name in VARYING for name in body)
             and body.get("model") not in self._adapters
             and type(_length(body) or 0) is int
+            and _is_seed(body.get("seed"))
             and isinstance(messages, list)
             and all(map(_is_text, messages))
             and sum(len(message["content"]) for message in messages) <= MAX_CHARACTERS
@@ -189,15 +200,7 @@ class PlainChats:
         defaults, most = serving.default_sampling_params, serving.override_max_tokens
         return int(get_max_tokens(limit, asked, prompt_tokens, defaults, most))
 
-    async def _computed(self, kind: Kind, prompt: list[int], max_tokens: int) -> RequestOutput:
-        request = msgspec.structs.replace(
-            kind.request,
-            request_id=f"{self._prefix}{next(self._numbers):08x}",
-            external_req_id=None,
-            prompt_token_ids=prompt,
-            sampling_params=kind.sampling_of(max_tokens),
-            arrival_time=time.time(),
-        )
+    async def _computed(self, request: EngineCoreRequest) -> RequestOutput:
         answering = await self._llm.add_request(request.request_id, request, request.params)
         try:
             output = await answering.get()
@@ -257,6 +260,10 @@ class PlainChats:
 
 def _length(body: Body) -> Any:
     return next((body[name] for name in LENGTHS if body.get(name) is not None), None)
+
+
+def _is_seed(value: object) -> bool:
+    return value is None or (type(value) is int and 0 <= value < 1 << 63)
 
 
 def _is_text(message: object) -> bool:

@@ -67,6 +67,8 @@ OTHERS = {
     "echo": chat(QUESTION, echo=True),
     "hot": chat(QUESTION, temperature=-1),
     "bad arguments": chat(QUESTION, logit_bias={"99999999": 1.0}),
+    "no seed": chat(QUESTION, seed=-1),
+    "float seed": chat(QUESTION, seed=1.0),
     "float length": chat(QUESTION, max_tokens=4.0),
     "tokens returned": chat(QUESTION, return_token_ids=True),
 }

@@ -93,18 +93,29 @@ def test_the_plan_is_made_once_and_then_read() -> None:
     job = stored_job(*rows(5), shard_rows=2)
     pulse = pulse_of(job)
 
-    plan = plan_job(job, pulse)
+    plan = plan_job(job, pulse, engines=1)
     open_store(job.spec().inputs[0].rpartition("/")[0]).put("in.jsonl", b"other\n")
 
     assert len(plan.shards) == 3
-    assert plan_job(JobStore.open(job.uri), pulse) == plan
+    assert plan_job(JobStore.open(job.uri), pulse, engines=1) == plan
+
+
+def test_many_engines_get_smaller_shards() -> None:
+    lines = [row(f"r{number}", prompt="x" * 4000) for number in range(256)]  # a megabyte
+
+    def shards(engines: int) -> int:
+        job = stored_job(*lines)
+        return len(plan_job(job, pulse_of(job), engines=engines).shards)
+
+    assert shards(1) < shards(2) <= 2 * shards(1) + 1
+    assert shards(64) == shards(2)  # none smaller than 32 KiB
 
 
 def test_bad_lines_refuse_a_job_that_asked_for_it_before_its_plan_stands() -> None:
     job = stored_job(row("a"), b"{broken", row("a"), on_invalid="fail")
 
     with pytest.raises(InvalidInput, match=r"in\.jsonl:2: malformed_json: .*`batchctl validate`") as raised:
-        plan_job(job, pulse_of(job))
+        plan_job(job, pulse_of(job), engines=1)
 
     assert [failure.place.line for failure in raised.value.failures] == [2, 3]
     assert raised.value.exit_code == 2
@@ -114,7 +125,7 @@ def test_bad_lines_refuse_a_job_that_asked_for_it_before_its_plan_stands() -> No
 def test_a_job_without_bad_lines_may_ask_for_it() -> None:
     job = stored_job(*rows(3), b"", on_invalid="fail")
 
-    assert plan_job(job, pulse_of(job)).rows == 3
+    assert plan_job(job, pulse_of(job), engines=1).rows == 3
 
 
 def test_a_job_that_continues_another_plans_its_failed_rows_only() -> None:
@@ -123,7 +134,7 @@ def test_a_job_that_continues_another_plans_its_failed_rows_only() -> None:
     job = JobStore.open(f"{old.uri}-2")
     job.create_spec(continue_spec(old, job_id="job-2", output=job.uri, created_at=old.spec().created_at))
 
-    plan = plan_job(job, pulse_of(job))
+    plan = plan_job(job, pulse_of(job), engines=1)
 
     assert [(shard.index, shard.only) for shard in plan.shards] == [(0, (2,))]
     assert JobStore.open(job.uri).plan() == plan
