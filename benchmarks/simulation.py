@@ -77,7 +77,7 @@ def run(workload: Workload, engines: Sequence[int]) -> str:
 async def simulate(workload: Workload, model: str, device: Device, *, engines: int) -> Outcome:
     """Answer the workload with so many engines in virtual time."""
     asyncio.get_running_loop().set_default_executor(_Inline())
-    job = _planned_job(workload)
+    job = _planned_job(workload, engines)
     tokenize = chat_tokenizer(model)
     simulated = [SimulatedEngine(model, device, tokenize) for _ in range(engines)]
     loaded = asyncio.Event()  # as with an engine that has weights to load, rows stand in line when it is ready
@@ -153,7 +153,7 @@ class _Inline(ThreadPoolExecutor):
         return future
 
 
-def _planned_job(workload: Workload) -> JobStore:
+def _planned_job(workload: Workload, engines: int) -> JobStore:
     spec = JobSpec(
         job_id="simulated",
         inputs=(str(workload.requests),),
@@ -165,7 +165,7 @@ def _planned_job(workload: Workload) -> JobStore:
     )
     job = JobStore.open(spec.output)
     job.create_spec(spec)
-    job.create_plan(make_plan(spec))
+    job.create_plan(make_plan(spec, max_replicas=engines))
     return job
 
 
