@@ -72,11 +72,14 @@ def connect(address: str | None, replicas: str | None) -> None:
     )
 
 
-def expected_engines(spec: JobSpec, address: str | None, replicas: str | None) -> int:
-    """Return how many engines the job may get, as far as can be told before a cluster is connected."""
+def expected_engines(spec: JobSpec, replicas: str | None, *, gpus: int) -> int:
+    """Return how many engines the job may get, as far as can be told before a cluster is connected.
+
+    `gpus`: of this machine; 0 where the cluster is elsewhere.
+    """
     if replicas:
         return parse_replicas(replicas)[1]
-    return max(1, sizing.gpu_count() // _world_size(spec)) if address is None and spec.engine == "vllm" else 1
+    return max(1, gpus // _world_size(spec)) if spec.engine == "vllm" else 1
 
 
 def choose_replicas(spec: JobSpec, replicas: str | None) -> Replicas:

@@ -4,7 +4,6 @@ import pytest
 from specs import job_spec
 
 from batch.errors import UsageError
-from pipelines import sizing
 from pipelines.cluster import expected_engines, parse_replicas
 
 
@@ -22,23 +21,21 @@ def test_other_replicas_are_refused_by_name_and_value(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "replicas", "arguments", "engines"),
+    ("gpus", "replicas", "arguments", "engines"),
     [
-        (None, None, {}, 8),
-        (None, None, {"tensor_parallel_size": 2}, 4),
-        (None, None, {"tensor_parallel_size": 4, "pipeline_parallel_size": 4}, 1),
-        (None, "3", {}, 3),
-        ("ray://head:10001", "2:6", {}, 6),
-        ("ray://head:10001", None, {}, 1),  # what it has is told by the cluster only
+        (8, None, {}, 8),
+        (8, None, {"tensor_parallel_size": 2}, 4),
+        (8, None, {"tensor_parallel_size": 4, "pipeline_parallel_size": 4}, 1),
+        (8, "3", {}, 3),
+        (0, "2:6", {}, 6),
+        (0, None, {}, 1),
     ],
 )
 def test_the_engines_to_expect_are_those_that_were_asked_for_or_fit_the_machine(
-    address: str | None,
-    replicas: str | None,
-    arguments: dict[str, object],
-    engines: int,
-    monkeypatch: pytest.MonkeyPatch,
+    gpus: int, replicas: str | None, arguments: dict[str, object], engines: int
 ) -> None:
-    monkeypatch.setattr(sizing, "gpu_count", lambda: 8)
+    assert expected_engines(job_spec(engine_args=arguments), replicas, gpus=gpus) == engines
 
-    assert expected_engines(job_spec(engine_args=arguments), address, replicas) == engines
+
+def test_an_engine_without_a_gpu_is_one() -> None:
+    assert expected_engines(job_spec(engine="echo"), None, gpus=8) == 1
