@@ -24,7 +24,7 @@ from batch.request import Request
 from batch.result import Usage
 from benchmarks.ceiling import Tokenize
 from pipelines.engines.base import Answer, window_of
-from pipelines.engines.final_only import FinalOnlyScheduler
+from pipelines.engines.final_only import FinalOnly, FinalOnlyScheduler
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,8 @@ class SimulatedEngine:
                 self._open.pop(output.request_id)[1].set_result(None)
 
 
-def new_scheduler(model: str, device: Device) -> FinalOnlyScheduler:
-    """Return the scheduler that an engine of ours has, for a cache of one layer; `model`: its folder."""
+def new_scheduler(model: str, device: Device, kind: type[FinalOnly] = FinalOnlyScheduler) -> FinalOnly:
+    """Return a scheduler as an engine of ours has it, for a cache of one layer; `model`: its folder."""
     arguments = EngineArgs(
         model,
         block_size=device.block_size,
@@ -133,4 +133,4 @@ def new_scheduler(model: str, device: Device) -> FinalOnlyScheduler:
     config.cache_config.num_gpu_blocks = blocks
     layers = FullAttentionSpec(device.block_size, num_kv_heads=1, head_size=64, dtype=torch.bfloat16)
     cache = KVCacheConfig(blocks, [], [KVCacheGroupSpec(["layer"], layers)])
-    return FinalOnlyScheduler(config, cache, StructuredOutputManager(config), device.block_size)
+    return kind(config, cache, StructuredOutputManager(config), device.block_size)

@@ -9,7 +9,7 @@ from pipelines.models.random_weights import NAMED_SHAPES, build
 if TYPE_CHECKING:
     from vllm.v1.engine import EngineCoreOutput
 
-    from pipelines.engines.final_only import FinalOnlyScheduler
+    from pipelines.engines.final_only import FinalOnly
 
 pytestmark = pytest.mark.vllm
 
@@ -21,14 +21,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-@pytest.fixture
-def scheduler(model: str) -> "FinalOnlyScheduler":
+@pytest.fixture(params=["FinalOnlyScheduler", "FinalOnlyAsyncScheduler"])
+def scheduler(model: str, request: pytest.FixtureRequest) -> "FinalOnly":
     from benchmarks.simulated_engine import Device, new_scheduler
+    from pipelines.engines import final_only
 
-    return new_scheduler(model, Device(kv_tokens=4096))
+    return new_scheduler(model, Device(kv_tokens=4096), getattr(final_only, request.param))
 
 
-def add(scheduler: "FinalOnlyScheduler", name: str, *, max_tokens: int, **asked: Any) -> None:
+def add(scheduler: "FinalOnly", name: str, *, max_tokens: int, **asked: Any) -> None:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
     from vllm.v1.request import Request
@@ -37,7 +38,7 @@ def add(scheduler: "FinalOnlyScheduler", name: str, *, max_tokens: int, **asked:
     scheduler.add_request(Request(name, [1, 2, 3], sampling, None))
 
 
-def step(scheduler: "FinalOnlyScheduler", token: int) -> "dict[str, EngineCoreOutput]":
+def step(scheduler: "FinalOnly", token: int) -> "dict[str, EngineCoreOutput]":
     """Compute `token` for each row; return what is sent to the front end, by row."""
     from vllm.v1.outputs import ModelRunnerOutput
 
@@ -48,7 +49,7 @@ def step(scheduler: "FinalOnlyScheduler", token: int) -> "dict[str, EngineCoreOu
     return {output.request_id: output for front in sent.values() for output in front.outputs}
 
 
-def test_a_rows_tokens_are_sent_together_when_the_last_is_there(scheduler: "FinalOnlyScheduler") -> None:
+def test_a_rows_tokens_are_sent_together_when_the_last_is_there(scheduler: "FinalOnly") -> None:
     add(scheduler, "short", max_tokens=2)
     add(scheduler, "long", max_tokens=4)
 
@@ -60,7 +61,7 @@ def test_a_rows_tokens_are_sent_together_when_the_last_is_there(scheduler: "Fina
     assert sent[3]["long"].prefill_stats.num_prompt_tokens == 3  # which vLLM tells with the first token
 
 
-def test_a_step_that_ends_no_row_sends_nothing_at_all(scheduler: "FinalOnlyScheduler") -> None:
+def test_a_step_that_ends_no_row_sends_nothing_at_all(scheduler: "FinalOnly") -> None:
     from vllm.v1.outputs import ModelRunnerOutput
 
     add(scheduler, "row", max_tokens=2)
@@ -71,7 +72,7 @@ def test_a_step_that_ends_no_row_sends_nothing_at_all(scheduler: "FinalOnlySched
 
 @pytest.mark.parametrize("asked", [{"stop": ["x"]}, {"logprobs": 1}, {"prompt_logprobs": 1}])
 def test_a_row_that_is_looked_at_while_it_grows_is_sent_step_by_step(
-    scheduler: "FinalOnlyScheduler", asked: dict[str, object]
+    scheduler: "FinalOnly", asked: dict[str, object]
 ) -> None:
     add(scheduler, "row", max_tokens=2, **asked)
 
@@ -79,7 +80,7 @@ def test_a_row_that_is_looked_at_while_it_grows_is_sent_step_by_step(
     assert step(scheduler, 12)["row"].new_token_ids == [12]
 
 
-def test_of_an_aborted_row_nothing_is_kept(scheduler: "FinalOnlyScheduler") -> None:
+def test_of_an_aborted_row_nothing_is_kept(scheduler: "FinalOnly") -> None:
     from vllm.v1.request import RequestStatus
 
     add(scheduler, "row", max_tokens=3)
