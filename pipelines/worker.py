@@ -92,9 +92,9 @@ def run(job: JobStore, lease: Lease, pulse: Pulse, options: argparse.Namespace) 
     """Plan, run the shards that have no commit, close the ledger."""
     from pipelines import cluster, inference, sizing
 
+    gpus = 0 if options.ray_address else sizing.gpu_count()
+    engines = cluster.expected_engines(job.spec(), options.replicas, gpus=gpus)
     with ThreadPoolExecutor(1, "plan") as planner:
-        gpus = 0 if options.ray_address else sizing.gpu_count()
-        engines = cluster.expected_engines(job.spec(), options.replicas, gpus=gpus)
         planning = planner.submit(plan_job, job, pulse, engines=engines)  # while Ray starts
         cluster.connect(options.ray_address, options.replicas)
         plan = planning.result()

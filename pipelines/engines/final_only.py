@@ -37,10 +37,9 @@ class FinalOnly(Scheduler):
         self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput
     ) -> dict[int, EngineCoreOutputs]:
         """Return what this step has for each front end: vLLM's outputs, without those of unfinished rows."""
-        waited_for = {name for name in scheduler_output.num_scheduled_tokens if self._is_waited_for(name)}
         step = super().update_from_output(scheduler_output, model_runner_output)
         for sent in step.values():
-            sent.outputs = [output for output in sent.outputs if self._leaves(output, waited_for)]
+            sent.outputs = [output for output in sent.outputs if self._leaves(output)]
         return {front: sent for front, sent in step.items() if sent != EngineCoreOutputs(timestamp=sent.timestamp)}
 
     def finish_requests(self, *args: Any, **kwargs: Any) -> list[Request]:
@@ -50,23 +49,21 @@ class FinalOnly(Scheduler):
             self._kept.pop(request.request_id, None)
         return ended
 
-    def _is_waited_for(self, name: str) -> bool:
-        request = self.requests.get(name)
-        return request is not None and can_wait(request.sampling_params)
-
-    def _leaves(self, output: EngineCoreOutput, waited_for: set[str]) -> bool:
+    def _leaves(self, output: EngineCoreOutput) -> bool:
         """Whether `output` is to be sent, completed with what was kept of its row; else it is kept."""
-        if output.request_id not in waited_for or output.routed_experts is not None or output.new_sampling_mask:
+        name = output.request_id
+        if output.finished:
+            if name in self._kept:
+                kept = self._kept.pop(name)
+                output.new_token_ids = kept.token_ids + output.new_token_ids
+                output.prefill_stats = kept.prefill_stats
             return True
-        if not output.finished:
-            kept = self._kept.setdefault(output.request_id, Kept([], output.prefill_stats))
-            kept.token_ids.extend(output.new_token_ids)
-            return False
-        if output.request_id in self._kept:
-            kept = self._kept.pop(output.request_id)
-            output.new_token_ids = kept.token_ids + output.new_token_ids
-            output.prefill_stats = kept.prefill_stats
-        return True
+        if name not in self._kept:
+            if not can_wait(self.requests[name].sampling_params, output):
+                return True
+            self._kept[name] = Kept([], output.prefill_stats)
+        self._kept[name].token_ids.extend(output.new_token_ids)
+        return False
 
 
 class FinalOnlyScheduler(FinalOnly):
@@ -77,8 +74,8 @@ class FinalOnlyAsyncScheduler(FinalOnly, AsyncScheduler):
     """Of engines that schedule a step while the one before it is computed."""
 
 
-def can_wait(sampling: SamplingParams | None) -> bool:
-    """Whether nobody looks at a row of these parameters before it is finished."""
+def can_wait(sampling: SamplingParams | None, first: EngineCoreOutput) -> bool:
+    """Whether nobody looks at a row of these parameters and this first output before it is finished."""
     return (
         sampling is not None
         and sampling.output_kind is RequestOutputKind.FINAL_ONLY
@@ -87,4 +84,6 @@ def can_wait(sampling: SamplingParams | None) -> bool:
         and sampling.prompt_logprobs is None
         and sampling.logprob_token_ids is None
         and sampling.prompt_logprob_token_ids is None
+        and first.routed_experts is None
+        and first.new_sampling_mask is None
     )
