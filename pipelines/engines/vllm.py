@@ -41,6 +41,7 @@ from batch.request import CHAT, Request
 from batch.result import Code, Usage
 from batch.spec import EngineValue, JobSpec
 from pipelines import sizing
+from pipelines.engines import cpu_kernels
 from pipelines.engines.base import Answer, EngineDead, window_of
 from pipelines.engines.engine_process import ForkedContext
 from pipelines.engines.plain_chat import PlainChats
@@ -145,6 +146,8 @@ def command_line(spec: JobSpec, model: str, rows: int) -> list[str]:
 
 def _load(arguments: Namespace, machine: Machine) -> AsyncLLM:
     """Start the engine process and load the model; blocks until it is ready."""
+    if current_platform.is_cpu() and arguments.enforce_eager:
+        arguments.ir_op_priority = cpu_kernels.preferred(arguments.ir_op_priority)
     # LLM_CLASS, because vLLM gives every other context but its server the sizes of its smallest device:
     # 128 sequences and 2,048 tokens a step, whatever the GPU.
     config = AsyncEngineArgs.from_cli_args(arguments).create_engine_config(UsageContext.LLM_CLASS)
