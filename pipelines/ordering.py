@@ -30,4 +30,4 @@ def rank(request: Request, *, at_end: bool) -> int:
     if not at_end:
         return 0
     most = next((request.body[name] for name in _LIMITS if request.body.get(name) is not None), None)
-    return max(1, _MOST_DOUBLINGS - (most // 64).bit_length()) if isinstance(most, int) else 1
+    return max(1, _MOST_DOUBLINGS - ((most - 1) // 64).bit_length()) if isinstance(most, int) else 1
