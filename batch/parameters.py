@@ -154,8 +154,9 @@ def merge(defaults: Mapping[str, Any], job: Mapping[str, Any], row: Mapping[str,
     """
     merged: Body = {**defaults}
     for layer in (job, row):
-        for name in layer.keys() & _SAME.keys():
-            merged.pop(_SAME[name], None)
+        for name, other in _SAME.items():
+            if name in layer:
+                merged.pop(other, None)
         merged.update(layer)
     return merged
 

@@ -64,6 +64,7 @@ class Decoder:
     def __init__(self, spec: JobSpec) -> None:
         self._spec = spec
         self._root = common_root(spec.inputs)
+        self._served = spec.engine_names[0]
         self._engine_names, self._allowed_models = frozenset(spec.engine_names), frozenset(spec.allowed_models)
         self._defaults = {endpoint: spec.parameters.body(endpoint) for endpoint in ENDPOINTS}
         self._check = BodyCheck(max_logprobs=int(spec.engine_args.get("max_logprobs", DEFAULT_MAX_LOGPROBS)))
@@ -163,7 +164,7 @@ class Decoder:
         return complete
 
     def _model(self, given: object) -> str:
-        served = self._spec.engine_names[0]
+        served = self._served
         if given is None or self._spec.row_model == "ignore":
             return given if isinstance(given, str) and given in self._engine_names else served
         if not isinstance(given, str):
