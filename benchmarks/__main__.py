@@ -1,4 +1,7 @@
-"""`python -m benchmarks [throughput|overhead|memory|simulation|all]`: measures, records each run, prints the tables."""
+"""`python -m benchmarks [throughput|overhead|memory|simulation|all]`: measures, records each run, prints the tables.
+
+`python -m benchmarks plot` draws what was recorded.
+"""
 
 import argparse
 import sys
@@ -16,6 +19,11 @@ BENCHMARKS = ("throughput", "overhead", "memory", "simulation")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for; return the exit code."""
     options = parse_options(arguments)
+    if options.benchmark == "plot":
+        from benchmarks import plotting  # the measurements need no matplotlib
+
+        print(*plotting.write_plots(), sep="\n")
+        return 0
     where = setting()
     print(f"{where.device}; commit {where.commit}; {where.versions}", flush=True)
     try:
@@ -32,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                             options.max_num_seqs,
                             options.max_num_batched_tokens,
                             options.peers,
+                            options.steps,
                         ),
                         where,
                     )
@@ -54,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; argparse ends the process at a bad one."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("benchmark", nargs="?", choices=(*BENCHMARKS, "all"), default="all")
+    parser.add_argument("benchmark", nargs="?", choices=(*BENCHMARKS, "all", "plot"), default="all")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each arm (default: 5)")
     parser.add_argument(
         "--parameters", choices=NAMED_SHAPES, default="3M", help="size of the throughput benchmark's model"
@@ -64,6 +73,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--peers", nargs="+", default=[], metavar="ARM", help="only these beside ours, such as 'run_batch, tuned'"
     )
+    parser.add_argument("--steps", action="store_true", help="count the steps of throughput's engines: a third table")
     parser.add_argument("--tiny-rows", type=int, default=100_000, help="rows of the overhead benchmark")
     parser.add_argument("--memory-rows", type=int, nargs="+", default=[100_000, 1_000_000], metavar="N")
     parser.add_argument("--engines", type=int, nargs="+", default=[1, 8], metavar="N", help="of the simulation")

@@ -23,6 +23,7 @@ from vllm.v1.structured_output import StructuredOutputManager
 from batch.request import Request
 from batch.result import Usage
 from benchmarks.ceiling import Tokenize
+from benchmarks.steps import Work
 from pipelines.engines.base import Answer, window_of
 from pipelines.engines.final_only import FinalOnly, FinalOnlyScheduler
 
@@ -37,19 +38,6 @@ class Device:
     max_num_batched_tokens: int = 4096
     step_s: float = 0.008
     token_s: float = 25e-6
-
-
-@dataclass(slots=True)
-class Work:
-    """What an engine did: its steps, and the seconds, rows and tokens in them."""
-
-    steps: int = 0
-    busy_s: float = 0.0
-    slots: int = 0
-    """Rows in the engine, summed over its steps."""
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    preemptions: int = 0
 
 
 class SimulatedEngine:
@@ -111,10 +99,9 @@ class SimulatedEngine:
         places = {one: place for place, one in enumerate(ids)}
         clients = self._scheduler.update_from_output(self._planned, ModelRunnerOutput(ids, places, tokens))
         self._planned = None
-        for output in (output for client in clients.values() for output in client.outputs):
-            if output.prefill_stats is not None:
-                self.work.prompt_tokens += output.prefill_stats.num_prompt_tokens
-                self.work.cached_tokens += output.prefill_stats.num_cached_tokens
+        outputs = [output for client in clients.values() for output in client.outputs]
+        self.work.count_prompts(outputs)
+        for output in outputs:
             if output.finish_reason is not None:
                 self._open.pop(output.request_id)[1].set_result(None)
 

@@ -16,7 +16,8 @@ from batch.plan import make_plan
 from batch.spec import JobSpec
 from benchmarks.ceiling import ceiling_share, chat_tokenizer
 from benchmarks.measuring import BUILD
-from benchmarks.simulated_engine import Device, SimulatedEngine, Work
+from benchmarks.simulated_engine import Device, SimulatedEngine
+from benchmarks.steps import Work
 from benchmarks.tables import table
 from benchmarks.workloads import SERVED_MODEL, Workload
 from pipelines.inference import shards_at_once

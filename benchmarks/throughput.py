@@ -19,6 +19,7 @@ from benchmarks.estimates import speed_ratio, spread
 from benchmarks.machine import Setting
 from benchmarks.measuring import BUILD, Figures, measure
 from benchmarks.records import Recorder
+from benchmarks.steps import steps_table
 from benchmarks.tables import table
 from benchmarks.workloads import (
     Workload,
@@ -65,6 +66,8 @@ class Sizes:
     max_num_batched_tokens: int
     peers: Sequence[str] = ()
     """Names of the arms to measure beside ours; all where there are none."""
+    with_steps: bool = False
+    """Whether the engines count their steps, which takes them time."""
 
 
 def run(sizes: Sizes, setting: Setting) -> str:
@@ -80,7 +83,7 @@ def run(sizes: Sizes, setting: Setting) -> str:
     for turn in range(sizes.repeats):
         for arm in rotated(arms, turn):
             for attempt in range(1, MAX_TRIES + 1):
-                figures = measure(arm, workload)
+                figures = measure(arm.measured() if sizes.with_steps else arm, workload, with_steps=sizes.with_steps)
                 if isinstance(arm, Ours):
                     _require_equal_sizes(figures.engine, tuning)
                 recorder.add(figures, workload, arm=arm.name, model=sizes.parameters, turn=turn, attempt=attempt)
@@ -101,11 +104,16 @@ def rotated(arms: Sequence[Arm], turn: int) -> list[Arm]:
 def summary(runs: Mapping[str, Sequence[Figures]]) -> str:
     """Return two tables: seconds of each arm, and how many times as fast as each peer the first arm is.
 
+    And a third one, where steps were counted.
+
     Disturbed runs are left out where an arm has others; where it has none, its runs are marked with `*`.
     """
     kept = {name: [run for run in of_arm if not run.is_disturbed] or of_arm for name, of_arm in runs.items()}
     seconds: list[tuple[str, ...]] = [
-        ("arm", "runs", "start-up s", "steady s", "rows/s", "whole s", "CPU s", "cached %", "steal %", "others %")
+        (
+            *("arm", "runs", "start-up s", "first durable s", "steady s", "rows/s", "whole s", "CPU s"),
+            *("cached %", "steal %", "others %"),
+        )
     ]
     seconds += [_row(name, of_arm) for name, of_arm in kept.items()]
     ours, *peers = kept
@@ -116,7 +124,9 @@ def summary(runs: Mapping[str, Sequence[Figures]]) -> str:
             for field in ("startup_s", "steady_s", "wall_s")
         ]
         ratios.append((peer, *(str(speed_ratio(mine, theirs)) for mine, theirs in pairs)))
-    return f"{table(seconds)}\n\n{table(ratios)}"
+    steps = {name: [run.steps for run in of_arm if run.steps] for name, of_arm in kept.items()}
+    counted = [steps_table(steps)] if all(steps.values()) else []
+    return "\n\n".join([table(seconds), table(ratios), *counted])
 
 
 def _arms(model: str, tuning: Tuning, workload: Workload) -> list[Arm]:
@@ -161,10 +171,12 @@ def _require_equal_sizes(engine: Mapping[str, object], tuning: Tuning) -> None:
 
 def _row(name: str, runs: Sequence[Figures]) -> tuple[str, ...]:
     steady = spread([run.steady_s for run in runs])
+    durable = [run.first_durable_s for run in runs if run.first_durable_s is not None]
     return (
         name + "*" * any(run.is_disturbed for run in runs),
         str(len(runs)),
         str(spread([run.startup_s for run in runs])),
+        str(spread(durable)) if durable else "",
         str(steady),
         f"{runs[0].rows / steady.middle:.1f}",
         str(spread([run.wall_s for run in runs])),

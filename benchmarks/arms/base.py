@@ -4,14 +4,14 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol, Self
 
 from benchmarks.workloads import Workload
 from pipelines import sizing
 
-CONTROLLED = ("VLLM_", "OMP_", "KMP_", "GOMP_", "RAY_", "LD_PRELOAD")
+CONTROLLED = ("VLLM_", "OMP_", "KMP_", "GOMP_", "RAY_", "LD_PRELOAD", "MALLOC_")
 KV_CACHE_GIB = 2
 """Of every arm on CPU: more than the workload can fill, and what ours takes by itself for 3 million parameters. By
 default vLLM wants 92 % of the memory, or does not start."""
@@ -38,6 +38,8 @@ class Answered:
     """Of the rows that were asked; 0 where the arm does not say."""
     cached_tokens: int = 0
     """Of these, tokens that the engine's prefix cache served."""
+    first_durable_at: float | None = None
+    """The first rows were safe; None where all are written at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,10 @@ class Arm(Protocol):
         """Read what a finished run left in `folder`; its output is in `folder/log.txt`. Raises ArmFailed."""
         ...
 
+    def measured(self) -> Self:
+        """Return the same arm with a scheduler that counts its steps."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Peer:
@@ -90,6 +96,7 @@ class Peer:
     title: ClassVar[str]
     model: str
     tuning: Tuning | None = None
+    counts_steps: bool = False
 
     @property
     def name(self) -> str:
@@ -98,12 +105,17 @@ class Peer:
 
     @property
     def engine_args(self) -> dict[str, str | int | bool]:
-        """The engine arguments that it is given; none at its defaults."""
-        return dict(self.tuning.engine_args) if self.tuning else {}
+        """The engine arguments that it is given; at its defaults none but the scheduler that counts."""
+        counting = {"scheduler_cls": measured_scheduler("")} if self.counts_steps else {}
+        return {**(self.tuning.engine_args if self.tuning else {}), **counting}
 
     def environment(self) -> dict[str, str]:
         """All cores for the model; tuned, also what ours gives its engine."""
         return all_cores() | (dict(self.tuning.environment) if self.tuning else {})
+
+    def measured(self) -> Self:
+        """Return the same arm with a scheduler that counts its steps."""
+        return replace(self, counts_steps=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +142,14 @@ class Scripted(Peer):
         except FileNotFoundError:
             raise ArmFailed(f"{self.name} did not come to its end; see {folder / 'log.txt'}") from None
         return Answered(**report)
+
+
+def measured_scheduler(of: Literal["", "FinalOnly"]) -> str:
+    """Return the name of the scheduler that counts, as vLLM takes it: instead of vLLM's own, or of ours.
+
+    vLLM overlaps the steps of a GPU unless told otherwise, and never those of a CPU.
+    """
+    return f"benchmarks.measured_scheduler.Measured{of}{'Async' if sizing.gpu_count() else ''}Scheduler"
 
 
 def base_environment() -> dict[str, str]:

@@ -6,12 +6,13 @@ Steady: from the first row's admission, which the engine actor logs, to the last
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 import orjson
 
-from benchmarks.arms.base import Answered, ArmFailed
+from benchmarks.arms.base import Answered, ArmFailed, measured_scheduler
 from benchmarks.workloads import SERVED_MODEL, Workload
 
 ADMITTED = re.compile(r"first row admitted\b.*\btimestamp_ns=(\d+)")
@@ -23,7 +24,7 @@ class Ours:
 
     model: str
     engine: str = "vllm"
-    engine_args: Mapping[str, int] = field(default_factory=dict)
+    engine_args: Mapping[str, str | int] = field(default_factory=dict)
     name: str = "batchctl"
 
     def command(self, workload: Workload, folder: Path) -> list[str]:
@@ -48,16 +49,21 @@ class Ours:
             manifest = orjson.loads((output / "manifest.json").read_bytes())
         except FileNotFoundError:
             raise ArmFailed(f"{output} has no manifest; see {folder / 'log.txt'} and {output / '_job/logs'}") from None
+        # A commit is linked into its place: the link's time is the file's ctime.
+        committed_at = [commit.stat().st_ctime for commit in (output / "_job/commits").glob("*.json")]
         return Answered(
             admitted_at=first_admission(output),
-            # A commit is linked into its place: the link's time is the file's ctime.
-            ended_at=max(commit.stat().st_ctime for commit in (output / "_job/commits").glob("*.json")),
+            ended_at=max(committed_at),
             rows=manifest["succeeded"],
             completion_tokens=sum(map(_completion_tokens, _results(output))),
             engine=manifest["engine"]["config"],
             prompt_tokens=manifest["usage"]["prompt_tokens"],
             cached_tokens=manifest["usage"]["cached_tokens"],
+            first_durable_at=min(committed_at),
         )
+
+    def measured(self) -> Self:
+        return replace(self, engine_args={**self.engine_args, "scheduler_cls": measured_scheduler("FinalOnly")})
 
 
 def _results(output: Path) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks.arms.base import Answered, ArmFailed, Peer
+from benchmarks.arms.base import Answered, ArmFailed, Peer, Tuning
 from benchmarks.workloads import SERVED_MODEL, Workload
 
 BAR = re.compile(r"^([\d.]+) Running batch: +\d+% Completed \| (\d+)/(\d+) ", re.MULTILINE)
@@ -29,7 +29,7 @@ class RunBatch(Peer):
             *(sys.executable, "-P", "-m", "vllm.entrypoints.launchers.run_batch"),
             *("--input-file", str(workload.requests), "--output-file", str(folder / "answers.jsonl")),
             *("--model", self.model, "--served-model-name", SERVED_MODEL, "--enable-prompt-tokens-details"),
-            *(self.tuning.flags() if self.tuning else []),
+            *Tuning(self.engine_args, {}).flags(),
         ]
 
     def answered(self, folder: Path) -> Answered:

@@ -1,5 +1,6 @@
 """How the arms' commands are made, and how their end is read."""
 
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -96,6 +97,24 @@ def test_our_start_is_the_first_admission_of_any_engine(tmp_path: Path) -> None:
         "(pid=2) INFO first row admitted job_id=1 timestamp_ns=1500000000\n"
     )
     assert first_admission(tmp_path) == 1.5
+
+
+def test_our_rows_are_safe_when_their_commit_is(tmp_path: Path) -> None:
+    commits, logs = tmp_path / "output/_job/commits", tmp_path / "output/_job/logs"
+    for folder in (commits, logs):
+        folder.mkdir(parents=True)
+    (logs / "attempt-00000001.log").write_text("first row admitted job_id=1 timestamp_ns=1500000000\n")
+    for name in ("b.json", "a.json"):
+        (commits / name).touch()
+        time.sleep(0.02)  # nobody can set the time of a file's last change
+    usage = {"prompt_tokens": 40, "cached_tokens": 32}
+    manifest = {"succeeded": 2, "engine": {"config": {}}, "usage": usage}
+    (tmp_path / "output/manifest.json").write_bytes(orjson.dumps(manifest))
+
+    answered = Ours("model").answered(tmp_path)
+
+    assert answered.first_durable_at == (commits / "b.json").stat().st_ctime
+    assert answered.ended_at == (commits / "a.json").stat().st_ctime > answered.first_durable_at
 
 
 def test_a_run_without_an_end_names_its_log(tmp_path: Path) -> None:
