@@ -17,7 +17,7 @@ import pyarrow as pa
 from batch.job_store import JobStore
 from connectors.errors import StoreError
 from pipelines import sizing
-from pipelines.engines.base import Engine, EngineDead
+from pipelines.engines.base import Engine, EngineDead, Waiting
 from pipelines.engines.registry import start_engine
 from pipelines.guardian import Guardian
 from pipelines.journal import read_past
@@ -68,16 +68,21 @@ class EngineActor:
         past = await asyncio.to_thread(read_past, self._job)
         name = uuid4().hex[:8]
         replica = Replica(
-            self._job, self._start_engine(), epoch=self._epoch, name=name, past=past, replicas=self._replicas
+            self._job,
+            self._start_engine(lambda: replica.waiting()),  # noqa: PLW0108 - there is none yet
+            epoch=self._epoch,
+            name=name,
+            past=past,
+            replicas=self._replicas,
         )
         self._watching = asyncio.ensure_future(self._watch(replica))
         return replica
 
-    async def _start_engine(self) -> Engine:
+    async def _start_engine(self, waiting: Waiting) -> Engine:
         spec = self._job.spec()
         model = await asyncio.to_thread(local_model, spec.model) if spec.engine == "vllm" else spec.model
         sizing.prepare(self._machine, self._world_size, model=model)
-        engine = await start_engine(spec, model, self._machine, rows=self._rows)
+        engine = await start_engine(spec, model, self._machine, rows=self._rows, waiting=waiting)
         # What the engine's libraries hold stays for good: the collector need not look through it between two rows.
         # Nor now, for a third of a second: it would find 850 objects.
         gc.freeze()

@@ -83,6 +83,7 @@ class Replica:
         self._stop: Stop | None = None
         self._stopping = asyncio.Event()
         self._open_rows: set[asyncio.Task[None]] = set()
+        self._in_line: dict[RowPlace, Request] = {}
         self._in_flight: dict[RowPlace, Request] = {}
         self._lining_up = asyncio.Lock()
         self._open: dict[int, OpenShard] = {}
@@ -128,6 +129,10 @@ class Replica:
         phase = RUNNING_PHASE if is_ready else STARTING_PHASE
         open_shards = {str(i): opened.tally() for i, opened in self._open.items()}
         return EngineReport(self._epoch, self._name, phase, open_shards, retries())
+
+    def waiting(self) -> list[Request]:
+        """The requests in line, those first that came first; equal ones, of which one will be asked, but once."""
+        return list(self._in_line.values())
 
     async def keep_answers(self) -> None:
         """Put the answers of open shards that the journal lacks into it."""
@@ -229,7 +234,11 @@ class Replica:
     async def _ask_in_turn(self, place: RowPlace, request: Request) -> Answer:
         shard, _ = place
         deaths = self._deaths(place, request)
-        await self._admission.enter(beginning(request), deaths, rank=rank(request, at_end=shard >= self._end))
+        self._in_line[place] = request
+        try:
+            await self._admission.enter(beginning(request), deaths, rank=rank(request, at_end=shard >= self._end))
+        finally:
+            del self._in_line[place]
         self._note_first()
         self._in_flight[place] = request
         try:

@@ -1,7 +1,8 @@
 """A script: an engine of ours answers chats the short way and by vLLM's serving layer, and prints both.
 
-stdin: JSON lines, a chat's body each. stdout: a JSON line for each, `plain` (null: left to the serving layer) and
-`served`; then one of what is left in the engine after a chat was cancelled.
+stdin: JSON lines, a chat's body each. stdout: a JSON line for each, `plain` (null: left to the serving layer), `again`
+(the same with a prompt that was made while the engine loaded; null: none was) and `served`; then one of what is left in
+the engine after a chat was cancelled.
 """
 
 import asyncio
@@ -39,15 +40,20 @@ async def main(bodies: list[dict[str, Any]]) -> None:
             "enable_prompt_tokens_details": True,
         },
     )
-    engine = await VllmEngine.start(spec, str(ARITHMETIC_MODEL), sizing.this_machine(0, 1), rows=len(bodies))
+    requests = [Request(f"row-{index}", CHAT, body) for index, body in enumerate(bodies)]
+    machine = sizing.this_machine(0, 1)
+    engine = await VllmEngine.start(spec, str(ARITHMETIC_MODEL), machine, rows=len(bodies), waiting=lambda: requests)
     plain_chats = engine._plain_chats
     assert plain_chats is not None
     for body in bodies:
-        plain = await plain_chats.answer(body)
+        plain = await plain_chats.answer(dict(body))
+        was_made = id(body) in plain_chats._ahead._made
+        again = await plain_chats.answer(body) if was_made else None
+        assert id(body) not in plain_chats._ahead._made
         engine._plain_chats = None
         served = await engine.answer(Request("row", CHAT, body))
         engine._plain_chats = plain_chats
-        print(json.dumps({"plain": plain and shown(plain), "served": shown(served)}), flush=True)
+        print(json.dumps({"plain": plain and shown(plain), "again": again and shown(again), "served": shown(served)}))
     endless = asyncio.ensure_future(plain_chats.answer(bodies[0] | {"max_tokens": 400, "ignore_eos": True}))
     await asyncio.sleep(0.1)
     endless.cancel()

@@ -1,10 +1,14 @@
 """The small protocol every engine follows. Knows nothing of shards, stores or Ray."""
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 from batch.request import Request
 from batch.result import Code, Usage
+
+Waiting = Callable[[], Collection[Request]]
+"""Says which requests wait for an engine that is starting: each time those from before, and more."""
 
 
 @dataclass(frozen=True, slots=True)

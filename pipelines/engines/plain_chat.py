@@ -8,7 +8,7 @@ rendered, computed, and put into the same form. What is not as simple, or goes w
 import asyncio
 import copy
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -23,40 +23,32 @@ from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from vllm.entrypoints.serve.utils.api_utils import get_max_tokens
 from vllm.outputs import CompletionOutput, RequestOutput
-from vllm.renderers.hf import HfRenderer
-from vllm.renderers.params import ChatParams, merge_kwargs
 from vllm.v1.engine import EngineCoreRequest
 from vllm.v1.engine.async_llm import AsyncLLM
-from vllm.v1.engine.detokenizer import IncrementalDetokenizer, uses_fast_detokenizer
+from vllm.v1.engine.detokenizer import IncrementalDetokenizer
 
 from batch.result import Usage
 from pipelines.engines.base import Answer
-
-LENGTHS = ("max_completion_tokens", "max_tokens")
-"""The first that a row has counts."""
-VARYING = frozenset((*LENGTHS, "seed", "messages"))
-"""In what plain chats of one kind may differ."""
-SHAPING = frozenset(
-    [
-        *("model", "temperature", "top_p", "top_k", "min_p", "ignore_eos", "stop_token_ids", "logit_bias"),
-        *("frequency_penalty", "presence_penalty", "repetition_penalty", "chat_template_kwargs", "user"),
-    ]
+from pipelines.engines.prompts import (
+    Body,
+    PromptsAhead,
+    Renderer,
+    Rendering,
+    Template,
+    is_plain,
+    kind_key,
+    length_of,
+    shape_of,
 )
-"""What a plain chat may have besides. Rows alike in these are of one kind."""
-ROLES = frozenset(("system", "user", "assistant"))
-MAX_CHARACTERS = 32_768
-"""Of a plain chat's messages. They are rendered where all rows are waited for: this many take 10 ms."""
-MAX_KINDS = 256
 
-Body = Mapping[str, Any]
+MAX_KINDS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """What plain chats of the same parameters have in common."""
 
-    chat: ChatParams
-    adds_special_tokens: bool
+    rendering: Rendering
     request: EngineCoreRequest
     """With the parameters of sampling, but for length and seed."""
     form: dict[str, Any]
@@ -79,10 +71,14 @@ class Kind:
 class PlainChats:
     """Answers plain chats on an engine that has a serving layer, too. `adapters`: model names that mean an adapter."""
 
-    def __init__(self, llm: AsyncLLM, serving: OpenAIServingChat, adapters: frozenset[str]) -> None:
+    def __init__(
+        self, llm: AsyncLLM, serving: OpenAIServingChat, ahead: PromptsAhead, adapters: frozenset[str]
+    ) -> None:
         self._llm = llm
         self._serving = serving
-        self._tokenizer = llm.renderer.get_tokenizer()._tokenizer  # without the layers of Python around it
+        self._ahead = ahead
+        self._renderer = Renderer(llm.renderer)
+        self._tokenizer = llm.renderer.get_tokenizer()._tokenizer
         self._adapters = adapters
         self._kinds: dict[bytes, asyncio.Task[Kind | None]] = {}  # by their parameters
         self._prefix = f"chatcmpl-{uuid4().hex[:12]}"
@@ -91,12 +87,9 @@ class PlainChats:
     @staticmethod
     def suits(llm: AsyncLLM, serving: OpenAIServingChat) -> bool:
         """Whether an engine has plain chats at all: it reads nothing but text, and what it generates is the answer."""
-        model, tokenizer = llm.model_config, llm.renderer.tokenizer
+        model = llm.model_config
         return (
-            isinstance(llm.renderer, HfRenderer)
-            and uses_fast_detokenizer(tokenizer)
-            and tokenizer._tokenizer.truncation is None
-            and tokenizer._tokenizer.padding is None
+            Renderer.suits(llm.renderer)
             and serving.parser_cls is None
             and not serving.online_renderer.use_harmony
             and not serving.enable_per_request_metrics
@@ -108,16 +101,20 @@ class PlainChats:
 
         Raises EngineDeadError.
         """
-        if not self._is_plain(body):
+        made = self._ahead.take(body)
+        if not is_plain(body) or body.get("model") in self._adapters:
             return None
         kind = await self._kind(body)
         if kind is None:
             return None
-        prompt = self._rendered(kind, body)
+        if made is not None and made.rendering == kind.rendering:
+            prompt: list[int] | None = made.tokens.tolist()
+        else:
+            prompt = self._renderer.tokens(kind.rendering, body)
         if prompt is None:
             return None
         room = self._llm.model_config.max_model_len - len(prompt)
-        asked = _length(body)
+        asked = length_of(body)
         if room < 1 or (asked is not None and not 1 <= asked <= room):
             return None
         request = kind.request_for(
@@ -128,26 +125,15 @@ class PlainChats:
         )
         return self._filled(kind, await self._computed(request))
 
-    def _is_plain(self, body: Body) -> bool:
-        messages = body.get("messages")
-        return (
-            all(name in SHAPING or name in VARYING for name in body)
-            and body.get("model") not in self._adapters
-            and type(_length(body) or 0) is int
-            and _is_seed(body.get("seed"))
-            and isinstance(messages, list)
-            and all(map(_is_text, messages))
-            and sum(len(message["content"]) for message in messages) <= MAX_CHARACTERS
-        )
-
     async def _kind(self, body: Body) -> Kind | None:
-        shape = {name: value for name, value in body.items() if name in SHAPING}
-        key = orjson.dumps(shape, option=orjson.OPT_SORT_KEYS)
+        key = kind_key(body)
         making = self._kinds.get(key)
         if making is None:
             if len(self._kinds) >= MAX_KINDS:
                 return None
-            making = self._kinds[key] = asyncio.ensure_future(self._kind_of({**shape, "messages": body["messages"]}))
+            making = self._kinds[key] = asyncio.ensure_future(
+                self._kind_of(shape_of(body) | {"messages": body["messages"]})
+            )
         kind = await asyncio.shield(making)  # this row may be cancelled, and others wait
         if kind is None:
             self._kinds.pop(key, None)  # it may have been this row's fault
@@ -180,19 +166,12 @@ class PlainChats:
         if not isinstance(response, ChatCompletionResponse):
             return None
         online = serving.online_renderer
-        chat = request.build_chat_params(online.chat_template, online.chat_template_content_format)
-        chat = chat.with_defaults(merge_kwargs(online.default_chat_template_kwargs, {"tools": None, "tokenize": False}))
-        kind = Kind(chat, request.add_special_tokens, core_request, orjson.loads(response.model_dump_json()))
-        return kind if self._rendered(kind, body) == prompt["prompt_token_ids"] else None
-
-    def _rendered(self, kind: Kind, body: Body) -> list[int] | None:
-        """Return the prompt's token ids; None where the chat cannot be rendered."""
-        try:
-            _, prompt = self._llm.renderer.render_messages(body["messages"], kind.chat)
-        except Exception:  # noqa: BLE001 - as above
-            return None
-        tokens: list[int] = self._tokenizer.encode(prompt["prompt"], add_special_tokens=kind.adds_special_tokens).ids
-        return tokens
+        template = Template(
+            online.chat_template, online.chat_template_content_format, online.default_chat_template_kwargs
+        )
+        rendering = template.rendering(request)
+        kind = Kind(rendering, core_request, orjson.loads(response.model_dump_json()))
+        return kind if self._renderer.tokens(rendering, body) == prompt["prompt_token_ids"] else None
 
     def _max_tokens(self, asked: int | None, prompt_tokens: int) -> int:
         serving = self._serving
@@ -256,23 +235,6 @@ class PlainChats:
         one_by_one = IncrementalDetokenizer.from_new_request(self._llm.renderer.get_tokenizer(), request)
         one_by_one.update(tokens, stop_terminated=False)
         return str(one_by_one.get_next_output_text(finished=True, delta=False))
-
-
-def _length(body: Body) -> Any:
-    return next((body[name] for name in LENGTHS if body.get(name) is not None), None)
-
-
-def _is_seed(value: object) -> bool:
-    return value is None or (type(value) is int and 0 <= value < 1 << 63)
-
-
-def _is_text(message: object) -> bool:
-    return (
-        isinstance(message, dict)
-        and message.keys() == {"role", "content"}
-        and message["role"] in ROLES
-        and isinstance(message["content"], str)
-    )
 
 
 async def _only(output: RequestOutput) -> AsyncIterator[RequestOutput]:

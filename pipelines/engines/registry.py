@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 from batch.errors import UsageError
 from batch.spec import JobSpec
 from pipelines.engines import engine_process
-from pipelines.engines.base import Engine
+from pipelines.engines.base import Engine, Waiting
 from pipelines.sizing import Machine
 
 if TYPE_CHECKING:
     from pipelines.engines.vllm import VllmEngine
 
 
-async def start_engine(spec: JobSpec, model: str, machine: Machine, *, rows: int) -> Engine:
+async def start_engine(spec: JobSpec, model: str, machine: Machine, *, rows: int, waiting: Waiting) -> Engine:
     """Start the engine that the spec names on `machine`, for a job of `rows`. `model` is where the weights are.
+
+    `waiting`: says which requests wait for it, more each time; an engine that takes long prepares them.
 
     Raises UsageError for an unknown name and whatever the engine raises when it cannot start.
     """
@@ -22,7 +24,7 @@ async def start_engine(spec: JobSpec, model: str, machine: Machine, *, rows: int
         case "vllm":
             engine_process.preload()
             vllm_engine = await asyncio.to_thread(_import_vllm)
-            return await vllm_engine.start(spec, model, machine, rows=rows)
+            return await vllm_engine.start(spec, model, machine, rows=rows, waiting=waiting)
         case "openai":
             from pipelines.engines.openai import OpenAIEngine
 

@@ -42,9 +42,10 @@ from batch.result import Code, Usage
 from batch.spec import EngineValue, JobSpec
 from pipelines import sizing
 from pipelines.engines import cpu_kernels
-from pipelines.engines.base import Answer, EngineDead, window_of
+from pipelines.engines.base import Answer, EngineDead, Waiting, window_of
 from pipelines.engines.engine_process import ForkedContext
 from pipelines.engines.plain_chat import PlainChats
+from pipelines.engines.prompts import PromptsAhead
 from pipelines.sizing import Machine
 
 logger = logging.getLogger(__name__)
@@ -81,15 +82,21 @@ class VllmEngine:
         self._plain_chats = plain_chats
 
     @classmethod
-    async def start(cls, spec: JobSpec, model: str, machine: Machine, *, rows: int) -> "VllmEngine":
-        """Load the model and build the serving layer. Raises what vLLM raises when it cannot."""
+    async def start(cls, spec: JobSpec, model: str, machine: Machine, *, rows: int, waiting: Waiting) -> "VllmEngine":
+        """Load the model and build the serving layer; meanwhile make the prompts of what is `waiting`.
+
+        Raises what vLLM raises when it cannot.
+        """
         parser = make_arg_parser(FlexibleArgumentParser())
         arguments = parser.parse_args(["-i", "none", "-o", "none", *command_line(spec, model, rows)])
-        llm = await asyncio.to_thread(_load, arguments, machine)
+        config = await asyncio.to_thread(_configure, arguments, machine)
+        loading = asyncio.ensure_future(asyncio.to_thread(_load, config))
+        ahead = PromptsAhead(config, arguments)
+        await ahead.make(waiting, until=loading)
+        llm = await loading
         state = State()
         await init_app_state(llm, state, arguments, await llm.get_supported_tasks())
         enable_envs_cache()  # as vLLM's own engine process does: some twenty variables are read for each request
-        config = llm.vllm_config
         sizes = {
             "max_model_len": config.model_config.max_model_len,
             "dtype": str(config.model_config.dtype).removeprefix("torch."),
@@ -106,7 +113,7 @@ class VllmEngine:
         logger.info("engine sizes: %s", sizes)
         serving = getattr(state, "openai_serving_chat", None)
         has_plain = serving is not None and PlainChats.suits(llm, serving)
-        plain_chats = PlainChats(llm, serving, frozenset(spec.lora)) if has_plain else None
+        plain_chats = PlainChats(llm, serving, ahead, frozenset(spec.lora)) if has_plain else None
         return cls(llm, _endpoints(state), plain_chats, sizes, window_of(config.scheduler_config.max_num_seqs))
 
     async def answer(self, request: Request) -> Answer:
@@ -144,8 +151,8 @@ def command_line(spec: JobSpec, model: str, rows: int) -> list[str]:
     return words + command_line_words(defaults | spec.engine_args)
 
 
-def _load(arguments: Namespace, machine: Machine) -> AsyncLLM:
-    """Start the engine process and load the model; blocks until it is ready."""
+def _configure(arguments: Namespace, machine: Machine) -> VllmConfig:
+    """Return what vLLM makes of the arguments, and what it leaves open."""
     if current_platform.is_cpu() and arguments.enforce_eager:
         arguments.ir_op_priority = cpu_kernels.preferred(arguments.ir_op_priority)
     # LLM_CLASS, because vLLM gives every other context but its server the sizes of its smallest device:
@@ -160,6 +167,11 @@ def _load(arguments: Namespace, machine: Machine) -> AsyncLLM:
     if config.scheduler_config.scheduler_cls is None:
         name = "FinalOnlyAsyncScheduler" if config.scheduler_config.async_scheduling else "FinalOnlyScheduler"
         config.scheduler_config.scheduler_cls = f"pipelines.engines.final_only.{name}"
+    return config
+
+
+def _load(config: VllmConfig) -> AsyncLLM:
+    """Start the engine process and load the model; blocks until it is ready."""
     engine_utils.get_mp_context = ForkedContext  # vLLM has no setting for it
     return AsyncLLM.from_vllm_config(
         config, usage_context=UsageContext.LLM_CLASS, enable_log_requests=False, disable_log_stats=True

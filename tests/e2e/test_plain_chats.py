@@ -102,6 +102,16 @@ def test_a_plain_chat_is_answered_as_the_serving_layer_answers_it(name: str, ans
     assert plain["body"]["system_fingerprint"] == served["body"]["system_fingerprint"]
 
 
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_prompt_that_was_made_while_the_engine_loaded_gives_the_same_answer(
+    name: str, answered: dict[str, Any]
+) -> None:
+    again = answered[name]["again"]
+
+    assert again is not None
+    assert comparable(again) == comparable(answered[name]["served"])
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_any_other_chat_is_left_to_the_serving_layer(name: str, answered: dict[str, Any]) -> None:
     assert answered[name]["plain"] is None

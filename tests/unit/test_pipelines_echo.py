@@ -61,7 +61,7 @@ def test_equal_requests_get_equal_bytes() -> None:
 def test_the_delay_comes_from_the_engine_arguments() -> None:
     async def run() -> float:
         engine = await start_engine(
-            make_spec(engine="echo", engine_args={"delay_s": 0.05}), "m", Machine((0,), 0), rows=1
+            make_spec(engine="echo", engine_args={"delay_s": 0.05}), "m", Machine((0,), 0), rows=1, waiting=list
         )
         began_s = time.monotonic()
         await engine.answer(Request("a", CHAT, {"messages": []}))
