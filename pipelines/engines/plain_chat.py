@@ -18,7 +18,7 @@ import msgspec
 import orjson
 from tokenizers.decoders import DecodeStream
 from vllm.entrypoints.generate.base.protocol import RequestResponseMetadata
-from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest, ChatCompletionResponse
+from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionResponse
 from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from vllm.entrypoints.serve.utils.api_utils import get_max_tokens
@@ -37,8 +37,8 @@ from pipelines.engines.prompts import (
     Template,
     is_plain,
     kind_key,
+    kind_request,
     length_of,
-    shape_of,
 )
 
 MAX_KINDS = 256
@@ -78,7 +78,6 @@ class PlainChats:
         self._serving = serving
         self._ahead = ahead
         self._renderer = Renderer(llm.renderer)
-        self._tokenizer = llm.renderer.get_tokenizer()._tokenizer
         self._adapters = adapters
         self._kinds: dict[bytes, asyncio.Task[Kind | None]] = {}  # by their parameters
         self._prefix = f"chatcmpl-{uuid4().hex[:12]}"
@@ -131,19 +130,17 @@ class PlainChats:
         if making is None:
             if len(self._kinds) >= MAX_KINDS:
                 return None
-            making = self._kinds[key] = asyncio.ensure_future(
-                self._kind_of(shape_of(body) | {"messages": body["messages"]})
-            )
+            making = self._kinds[key] = asyncio.ensure_future(self._kind_of(body))
         kind = await asyncio.shield(making)  # this row may be cancelled, and others wait
         if kind is None:
             self._kinds.pop(key, None)  # it may have been this row's fault
         return kind
 
-    async def _kind_of(self, body: dict[str, Any]) -> Kind | None:
+    async def _kind_of(self, body: Body) -> Kind | None:
         """Do with a first row what the serving layer does with each. None where it refuses the row."""
         serving, llm = self._serving, self._llm
         try:
-            request = ChatCompletionRequest.model_validate(body)
+            request = kind_request(body)
             rendered = await serving.render_chat_request(request)
             if isinstance(rendered, ErrorResponse):
                 return None
@@ -227,7 +224,7 @@ class PlainChats:
         if completion.finish_reason == "stop":
             del tokens[-1:]  # the token that ended the answer is no part of its text
         stream = DecodeStream(ids=output.prompt_token_ids, skip_special_tokens=True)
-        text: str | None = stream.step(self._tokenizer, tokens) if tokens else ""
+        text: str | None = stream.step(self._renderer.tokenizer, tokens) if tokens else ""
         if text is not None and "\ufffd" not in text:
             return text
         # A character that is cut off, at the end or between: it matters that the tokens came one by one.

@@ -73,7 +73,7 @@ class Renderer:
 
     def __init__(self, renderer: BaseRenderer) -> None:
         self._renderer = renderer
-        self._tokenizer = renderer.get_tokenizer()._tokenizer
+        self.tokenizer = renderer.get_tokenizer()._tokenizer
 
     @staticmethod
     def suits(renderer: BaseRenderer) -> bool:
@@ -92,7 +92,7 @@ class Renderer:
         except Exception:  # noqa: BLE001 - whatever is wrong with the row, the serving layer has the words for it
             return None
         text = prompt["prompt"]
-        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=rendering.adds_special_tokens).ids
+        tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=rendering.adds_special_tokens).ids
         return tokens
 
 
@@ -115,7 +115,7 @@ class PromptsAhead:
         defaults = resolve_default_chat_template_kwargs(arguments)
         content_format = arguments.chat_template_content_format
         self._template = Template(load_chat_template(arguments.chat_template), content_format, defaults)
-        self._renderings: dict[bytes, Rendering | None] = {}
+        self._renderings: dict[bytes, Rendering] = {}
         self._made: dict[int, Prompt] = {}  # by the identity of the body, which each prompt holds
         self._room = max_tokens
 
@@ -147,8 +147,7 @@ class PromptsAhead:
         key = kind_key(body)
         if key not in self._renderings:
             try:
-                request = ChatCompletionRequest.model_validate(shape_of(body) | {"messages": body["messages"]})
-                self._renderings[key] = self._template.rendering(request)
+                self._renderings[key] = self._template.rendering(kind_request(body))
             except Exception:  # noqa: BLE001 - as above
                 return None  # it may have been this row's fault
         return self._renderings[key]
@@ -167,19 +166,23 @@ def is_plain(body: Body) -> bool:
     )
 
 
-def shape_of(body: Body) -> dict[str, Any]:
-    """Return what a plain chat has in common with others of its kind."""
-    return {name: value for name, value in body.items() if name in SHAPING}
-
-
 def kind_key(body: Body) -> bytes:
     """Return the name of a plain chat's kind."""
-    return orjson.dumps(shape_of(body), option=orjson.OPT_SORT_KEYS)
+    return orjson.dumps(_shape(body), option=orjson.OPT_SORT_KEYS)
+
+
+def kind_request(body: Body) -> ChatCompletionRequest:
+    """Return vLLM's request for a chat, but for length and seed: what its kind has in common. Raises ValueError."""
+    return ChatCompletionRequest.model_validate(_shape(body) | {"messages": body["messages"]})
 
 
 def length_of(body: Body) -> Any:
     """Return how many tokens a chat may have for an answer; None where it does not say."""
     return next((body[name] for name in LENGTHS if body.get(name) is not None), None)
+
+
+def _shape(body: Body) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name in SHAPING}
 
 
 def _is_seed(value: object) -> bool:
