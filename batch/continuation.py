@@ -5,10 +5,12 @@ The old job is read and never changed. Knows nothing of workers and workspaces.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain
 
 import orjson
 
@@ -69,7 +71,7 @@ def continue_plan(spec: JobSpec) -> Plan:
     retried = manifest.failed - sum(left.values())
     if not retried:
         raise UsageError(_nothing_to_retry(spec, manifest))
-    shards = _with_lines(plan, _failed_lines(old, codes))
+    shards = _with_lines(plan, _failed_lines(old, manifest, codes))
     found = sum(shard.rows for shard in shards)
     if found != retried:
         raise JobFailed(f"{old.uri}: the ledger counts {retried} rows with {', '.join(codes)}, errors/ holds {found}")
@@ -87,29 +89,29 @@ def _nothing_to_retry(spec: JobSpec, manifest: Manifest) -> str:
     return f"No row of {manifest.job_id} failed with {' or '.join(spec.retry_codes)}; its rows failed with: {by_code}."
 
 
-def _failed_lines(old: JobStore, codes: Collection[str]) -> dict[int, tuple[int, ...]]:
-    """Shard -> numbers of its lines that failed with one of the codes; both ascend."""
-    parts = {
-        shard: commit.errors
-        for shard, commit in old.commits().items()
-        if commit.errors is not None and any(code in codes for code in commit.failed_by_code)
-    }
+def _failed_lines(old: JobStore, manifest: Manifest, codes: Collection[str]) -> dict[str, list[int]]:
+    """File -> numbers of its lines that failed with one of the codes, ascending."""
 
-    def lines_in(part: Part) -> tuple[int, ...]:
+    def lines_in(part: Part) -> list[tuple[str, int]]:
         errors = (orjson.loads(line)["error"] for line in old.lines_of(part))
-        return tuple(error["line"] for error in errors if error["code"] in codes)
+        return [(error["file"], error["line"]) for error in errors if error["code"] in codes]
 
+    failed: dict[str, list[int]] = {}
     with ThreadPoolExecutor(READERS) as readers:
-        return dict(zip(parts, readers.map(lines_in, parts.values()), strict=True))
+        for file, line in chain.from_iterable(readers.map(lines_in, manifest.errors)):
+            failed.setdefault(file, []).append(line)
+    return failed
 
 
-def _with_lines(plan: Plan, chosen: Mapping[int, tuple[int, ...]]) -> tuple[Shard, ...]:
+def _with_lines(plan: Plan, chosen: Mapping[str, Sequence[int]]) -> tuple[Shard, ...]:
     """The shards with chosen lines, numbered anew; one whose rows were all chosen names none of them."""
-    taken = [(shard, chosen[shard.index]) for shard in plan.shards if shard.index in chosen]
-    return tuple(
-        replace(shard, index=index, only=shard.only if len(lines) == shard.rows else lines)
-        for index, (shard, lines) in enumerate(taken)
-    )
+    taken = []
+    for shard in plan.output_shards:
+        lines, first = chosen.get(plan.inputs[shard.input].uri, ()), shard.piece.first_line
+        in_shard = tuple(lines[bisect_left(lines, first) : bisect_left(lines, first + shard.piece.lines)])
+        if in_shard:
+            taken.append(replace(shard, only=shard.only if len(in_shard) == shard.rows else in_shard))
+    return tuple(replace(shard, index=index) for index, shard in enumerate(taken))
 
 
 def _inputs_of(plan: Plan, shards: Iterable[Shard]) -> tuple[PlannedInput, ...]:

@@ -52,6 +52,7 @@ class SpecOptions(TypedDict, total=False):
     row_timeout_s: float | None
     journal_every_s: float
     deduplicate: bool
+    order_by_prefix: bool
     output_format: Literal["jsonl", "parquet"]
 
 

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from typing import Self, TypeVar
 
 from batch import layout
@@ -31,6 +32,7 @@ from batch.records import (
 from batch.spec import JobSpec, decode_spec, encode_spec
 from batch.state import JobFacts, JobRecord, PlanTotals, fold
 from connectors.errors import NotFound
+from connectors.inputs import COPY, InputFile
 from connectors.registry import open_store, probe
 from connectors.store import Store, create_once
 
@@ -85,6 +87,13 @@ class JobStore:
     def plan(self) -> Plan | None:
         """The stored plan; None while the inputs are still validated."""
         return self._once(layout.PLAN, decode_plan)
+
+    def write_copy(self, content: bytes) -> InputFile:
+        """Store lines in another order than their file's, for a plan to name; the file that they are now."""
+        key = layout.copy(hashlib.sha256(content).hexdigest()[:32])
+        self._store.create(key, content)
+        found = self._store.head(key)
+        return InputFile(f"{self.uri}/{key}", found.size_bytes, found.etag, COPY)
 
     # --- attempts ---
 
@@ -182,6 +191,22 @@ class JobStore:
             raise JobFailed(f"{self.uri}/{key}: wrote {len(content)} bytes, the store holds {stored_bytes}; run again")
         return Part(key, rows=len(lines), bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
+    def write_parts(
+        self,
+        shard: int,
+        *,
+        attempt: str,
+        results: Sequence[bytes],
+        errors: Sequence[bytes],
+        part_format: PartFormat,
+    ) -> tuple[Part | None, Part | None]:
+        """Write a shard's lines as `write_part` does, results in the given format; None for a part without lines."""
+        write = partial(self.write_part, shard=shard, attempt=attempt)
+        return (
+            write("results", lines=results, part_format=part_format) if results else None,
+            write("errors", lines=errors) if errors else None,
+        )
+
     def commit(self, commit: Commit) -> Commit:
         """The commit that stands for the shard: this one, or an earlier winner whose parts are then the output."""
         key = layout.commit(commit.shard)
@@ -209,7 +234,7 @@ class JobStore:
             return {commit.shard: commit for commit in found if commit is not None}
 
     def parts(self, kind: PartKind) -> list[Part]:
-        """The parts of the output in input order: of the manifest, or of the commits so far."""
+        """The parts of the output: of the manifest in input order, or of the commits so far in theirs."""
         manifest = self.manifest()
         if manifest is not None:
             return list(manifest.results if kind == "results" else manifest.errors)
@@ -217,7 +242,7 @@ class JobStore:
         return [part for part in found if part is not None]
 
     def lines(self, kind: PartKind) -> Iterator[bytes]:
-        """The output's lines in input order, without newline, one part in memory at a time.
+        """The output's lines in the order of `parts`, without newline, one part in memory at a time.
 
         JobFailed when a part's bytes are not those that were committed.
         """
@@ -252,7 +277,7 @@ class JobStore:
         return self._once(layout.MANIFEST, lambda content: decode_manifest(content, key=layout.MANIFEST))
 
     def collect_garbage(self, manifest: Manifest) -> int:
-        """Delete the journal, and the parts that the stored manifest does not name; how many.
+        """Delete the journal, copies of lines, and the parts that the stored manifest does not name; how many.
 
         ValueError for any other manifest.
         """
@@ -262,7 +287,7 @@ class JobStore:
         named = {part.key for part in (*manifest.results, *manifest.errors)}
         strays = [
             found.key
-            for prefix in (layout.RESULTS_PREFIX, layout.ERRORS_PREFIX, layout.JOURNAL_PREFIX)
+            for prefix in (layout.RESULTS_PREFIX, layout.ERRORS_PREFIX, layout.JOURNAL_PREFIX, layout.COPIES_PREFIX)
             for found in self._store.list(prefix)
             if found.key not in named
         ]

@@ -15,6 +15,7 @@ MANIFEST = "manifest.json"
 JOB_PREFIX = "_job/"
 PROBE_PREFIX = "_job/probes/"
 EPOCH_PREFIX = "_job/epochs/"
+COPIES_PREFIX = "_job/copies/"
 JOURNAL_PREFIX = "_job/journal/"
 CRASH_PREFIX = "_job/crashes/"
 COMMIT_PREFIX = "_job/commits/"
@@ -48,6 +49,11 @@ def engine_reports(epoch_number: int) -> str:
 def engine_report(epoch_number: int, name: str) -> str:
     """One engine's word on itself; overwritten by that engine only."""
     return f"{engine_reports(epoch_number)}{name}{_JSON}"
+
+
+def copy(digest: str) -> str:
+    """Lines of the input in another order, named by their content."""
+    return f"{COPIES_PREFIX}{digest}.lines"
 
 
 def segment(epoch_number: int, engine: str, number: int) -> str:

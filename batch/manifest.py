@@ -96,12 +96,31 @@ class Closing:
     model_revision: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class OutputParts:
+    """The parts of the output, in input order."""
+
+    results: tuple[Part, ...]
+    errors: tuple[Part, ...]
+
+
 def close_ledger(
-    spec: JobSpec, plan: Plan, *, commits: Mapping[int, Commit], stop: Stop | None, closing: Closing
+    spec: JobSpec,
+    plan: Plan,
+    *,
+    commits: Mapping[int, Commit],
+    stop: Stop | None,
+    closing: Closing,
+    output: OutputParts | None = None,
 ) -> Manifest:
-    """The manifest over one commit per shard. LedgerOpen unless every input's lines are accounted for."""
+    """The manifest over one commit per shard; `output`: the parts, where they are not those of the commits.
+
+    LedgerOpen unless every input's lines are accounted for.
+    """
     in_order = [_checked(shard, commits) for shard in plan.shards]
     _check_inputs(plan, in_order)
+    output = output or _committed_parts(in_order)
+    _check_output(output, in_order)
     failed_by_code: dict[str, int] = {}
     for commit in in_order:
         for code, rows in commit.failed_by_code.items():
@@ -116,8 +135,8 @@ def close_ledger(
         failed=sum(commit.failed for commit in in_order),
         failed_by_code=dict(sorted(failed_by_code.items())),
         inputs=tuple(LedgerInput(i.uri, i.size_bytes, i.etag, i.lines) for i in plan.inputs),
-        results=tuple(commit.results for commit in in_order if commit.results),
-        errors=tuple(commit.errors for commit in in_order if commit.errors),
+        results=output.results,
+        errors=output.errors,
         usage=sum((commit.usage for commit in in_order), Usage()),
         rows_served_by_deduplication=sum(commit.copied for commit in in_order),
         model=ModelIdentity(spec.model, closing.model_revision),
@@ -162,6 +181,23 @@ def _check_inputs(plan: Plan, in_order: list[Commit]) -> None:
                 f"{planned.uri}: {planned.lines} lines, but {planned.blank} blank + {good} succeeded + {bad} failed "
                 f"= {planned.blank + good + bad}"
             )
+
+
+def _committed_parts(in_order: list[Commit]) -> OutputParts:
+    return OutputParts(
+        tuple(commit.results for commit in in_order if commit.results),
+        tuple(commit.errors for commit in in_order if commit.errors),
+    )
+
+
+def _check_output(output: OutputParts, in_order: list[Commit]) -> None:
+    for kind, parts, counted in (
+        ("results", output.results, sum(commit.succeeded for commit in in_order)),
+        ("errors", output.errors, sum(commit.failed for commit in in_order)),
+    ):
+        stored = sum(part.rows for part in parts)
+        if stored != counted:
+            raise LedgerOpen(f"the commits count {counted} {kind}, the output's parts hold {stored} rows")
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

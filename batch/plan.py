@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
+from itertools import chain
+from math import inf
+from typing import Any
 
 import orjson
 
+from batch.beginnings import Beginnings, Survey
 from batch.duplicates import DuplicateScan
 from batch.errors import InputChanged, JobFailed, UsageError
 from batch.request import Decoder
@@ -19,17 +23,24 @@ from connectors.inputs import InputFile, Piece, find_inputs, scan
 from connectors.lines import Line
 
 FORMAT = 1
+FORMAT_WITH_COPIES = 2
 PROGRESS_LINES = 10_000
 MIN_SHARD_BYTES, MAX_SHARD_BYTES = 32 * 2**10, 16 * 2**20
 # Shards enough that the last ones to finish leave no engine idle for long.
 _SHARDS_PER_REPLICA = 16
+_EXPANSION = 4
+"""Bytes of text in a byte of a compressed file, about."""
 
 Lines = Iterator[tuple[int, Line]]  # with the position of each line's end
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedInput:
-    """One input file as it was when planned; `etag` identifies that content."""
+    """One input file as it was when planned; `etag` identifies that content.
+
+    Of its prompts' text, `saving` is the share that engines would compute less if rows that begin alike followed each
+    other in the whole file, and `alike` the share that other rows near by begin with too.
+    """
 
     uri: str
     size_bytes: int
@@ -37,6 +48,8 @@ class PlannedInput:
     format: str
     lines: int
     blank: int
+    saving: float = 0.0
+    alike: float = 1.0
 
     @property
     def file(self) -> InputFile:
@@ -48,7 +61,8 @@ class PlannedInput:
 class Shard:
     """The unit of work and of commit: a piece of `inputs[input]`, with the line numbers that repeat a custom_id.
 
-    `only`: the line numbers of the piece that are run; empty: every line that is not blank.
+    `only`: the line numbers of the piece that are run; empty: every line that is not blank. `copy`: the piece is one
+    of the plan's copies, so numbered, which holds lines of the input in another order.
     """
 
     index: int
@@ -56,6 +70,7 @@ class Shard:
     piece: Piece
     duplicates: tuple[int, ...] = ()
     only: tuple[int, ...] = ()
+    copy: int | None = None
 
     @property
     def rows(self) -> int:
@@ -84,14 +99,22 @@ class Continuation:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All shards of a job, in input order: together they hold every line to run once.
+    """All shards of a job, in the order in which they are run: together they hold every line to run once.
 
     That is every non-blank line; of a job that continues another, the lines it took over, and `inputs` count those.
+    Shards run in input order, unless `copies` hold lines in another: then `in_input_order` is how the output is cut.
     """
 
     inputs: tuple[PlannedInput, ...]
     shards: tuple[Shard, ...]
     continued_from: Continuation | None = None
+    copies: tuple[InputFile, ...] = ()
+    in_input_order: tuple[Shard, ...] = ()
+
+    @property
+    def output_shards(self) -> tuple[Shard, ...]:
+        """The shards that make the output's parts, in input order."""
+        return self.in_input_order or self.shards
 
     @property
     def lines(self) -> int:
@@ -104,6 +127,10 @@ class Plan:
     @property
     def rows(self) -> int:
         return self.lines - self.blank
+
+    def file_of(self, shard: Shard) -> InputFile:
+        """The file that a shard's piece is of."""
+        return self.inputs[shard.input].file if shard.copy is None else self.copies[shard.copy]
 
     def end(self, rows: int) -> int:
         """Return the index of the first of the last shards, those that hold the last `rows` rows."""
@@ -121,15 +148,18 @@ def make_plan(spec: JobSpec, on_progress: Callable[[int], None] = lambda _: None
     input that is not there or of no known format, InputChanged for one that changes while it is read.
     """
     files = _find(spec.inputs)
-    max_bytes = _max_shard_bytes(files, max_replicas)
+    max_bytes = max_shard_bytes(sum(file.size_bytes for file in files), max_replicas)
     progress = _Progress(on_progress)
     inputs, shards = [], []
     with DuplicateScan() as ids:
-        decoder = Decoder(spec)
+        decoder, beginnings = Decoder(spec), Beginnings(spec)
         for index, file in enumerate(files):
             lines = _with_ids_noted(_scan(spec, file), index, decoder, ids)
+            survey = Survey(window_bytes=_window_bytes(files, max_replicas))
+            if spec.order_by_prefix:
+                lines = _surveyed(lines, file, beginnings, survey)
             pieces = list(cut(progress.counted(lines), max_rows=spec.shard_rows, max_bytes=max_bytes))
-            inputs.append(_planned(file, pieces))
+            inputs.append(_planned(file, pieces, survey))
             shards += [Shard(0, index, piece) for piece in pieces if piece.rows]
         progress.end()
         return Plan(tuple(inputs), tuple(_with_duplicates(shards, ids.repeated())))
@@ -166,13 +196,15 @@ def encode_plan(plan: Plan) -> bytes:
     stored = {
         "format": FORMAT,
         "inputs": [astuple(planned) for planned in plan.inputs],
-        "shards": [
-            [shard.input, *astuple(shard.piece), shard.duplicates, *([shard.only] if shard.only else [])]
-            for shard in plan.shards
-        ],
+        "shards": _encode_shards(plan.shards),
     }
     if plan.continued_from is not None:
         stored["continued_from"] = asdict(plan.continued_from)
+    if plan.copies:
+        stored["format"] = FORMAT_WITH_COPIES
+        stored["copies"] = [astuple(copy) for copy in plan.copies]
+        stored["copy_of_shard"] = [shard.copy for shard in plan.shards]
+        stored["in_input_order"] = _encode_shards(plan.in_input_order)
     return orjson.dumps(stored)
 
 
@@ -180,17 +212,35 @@ def decode_plan(encoded: bytes) -> Plan:
     """Read a plan that `encode_plan` wrote. Raises JobFailed for another format or what is no plan."""
     try:
         stored = orjson.loads(encoded)
-        if stored["format"] != FORMAT:
-            raise JobFailed(f"the stored plan has format {stored['format']!r}, this batchctl reads {FORMAT}")
+        if stored["format"] not in (FORMAT, FORMAT_WITH_COPIES):
+            raise JobFailed(
+                f"the stored plan has format {stored['format']!r}, this batchctl reads up to {FORMAT_WITH_COPIES}"
+            )
         inputs = tuple(PlannedInput(*values) for values in stored["inputs"])
-        shards = tuple(
-            Shard(index, number, Piece(*piece), *map(tuple, line_numbers))
-            for index, (number, piece, line_numbers) in enumerate((s[0], s[1:6], s[6:]) for s in stored["shards"])
-        )
+        shards = _decode_shards(stored["shards"])
         continued_from = Continuation(**stored["continued_from"]) if "continued_from" in stored else None
+        if stored["format"] == FORMAT:
+            return Plan(inputs, shards, continued_from)
+        copied = zip(shards, stored["copy_of_shard"], strict=True)
+        shards = tuple(replace(shard, copy=copy) for shard, copy in copied)
+        copies = tuple(InputFile(*values) for values in stored["copies"])
+        return Plan(inputs, shards, continued_from, copies, _decode_shards(stored["in_input_order"]))
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise JobFailed(f"the stored plan is damaged: {error}") from None
-    return Plan(inputs, shards, continued_from)
+
+
+def _encode_shards(shards: Iterable[Shard]) -> list[list[object]]:
+    return [
+        [shard.input, *astuple(shard.piece), shard.duplicates, *([shard.only] if shard.only else [])]
+        for shard in shards
+    ]
+
+
+def _decode_shards(stored: Iterable[list[Any]]) -> tuple[Shard, ...]:
+    return tuple(
+        Shard(index, number, Piece(*piece), duplicates=tuple(duplicates), only=tuple(chain(*only)))
+        for index, (number, *piece, duplicates, only) in enumerate((*s[:7], s[7:]) for s in stored)
+    )
 
 
 def _find(patterns: Sequence[str]) -> list[InputFile]:
@@ -207,9 +257,18 @@ def _scan(spec: JobSpec, file: InputFile) -> Lines:
         raise InputChanged(f"input {file.uri} changed after it was found: {error}") from error
 
 
-def _max_shard_bytes(files: Iterable[InputFile], max_replicas: int) -> int:
-    share = sum(file.size_bytes for file in files) // (_SHARDS_PER_REPLICA * max(1, max_replicas))
+def max_shard_bytes(all_bytes: int, max_replicas: int) -> int:
+    """Return how many bytes of lines a shard may hold, of so many that so many engines share."""
+    share = all_bytes // (_SHARDS_PER_REPLICA * max_replicas)
     return min(max(share, MIN_SHARD_BYTES), MAX_SHARD_BYTES)
+
+
+def _window_bytes(files: Iterable[InputFile], max_replicas: int) -> float:
+    """Return about how many bytes of text one of so many engines gets."""
+    if max_replicas == 1:
+        return inf
+    sizes = (file.size_bytes * (1 if file.format in ("jsonl", "csv") else _EXPANSION) for file in files)
+    return sum(sizes) / max_replicas
 
 
 def _with_ids_noted(lines: Lines, index: int, decoder: Decoder, ids: DuplicateScan) -> Lines:
@@ -218,6 +277,13 @@ def _with_ids_noted(lines: Lines, index: int, decoder: Decoder, ids: DuplicateSc
             custom_id = decoder.custom_id(line)
             if custom_id is not None:
                 ids.add(custom_id, index, line.number)
+        yield end, line
+
+
+def _surveyed(lines: Lines, file: InputFile, beginnings: Beginnings, survey: Survey) -> Lines:
+    for end, line in lines:
+        if not line.is_blank:
+            survey.add(beginnings.text(file.uri, line))
         yield end, line
 
 
@@ -239,10 +305,11 @@ class _Progress:
         self._on_progress(self._lines)
 
 
-def _planned(file: InputFile, pieces: Iterable[Piece]) -> PlannedInput:
+def _planned(file: InputFile, pieces: Iterable[Piece], survey: Survey) -> PlannedInput:
     lines = sum(piece.lines for piece in pieces)
     blank = lines - sum(piece.rows for piece in pieces)
-    return PlannedInput(file.uri, file.size_bytes, file.etag, file.format, lines, blank)
+    saving, alike = survey.saving(), survey.alike()
+    return PlannedInput(file.uri, file.size_bytes, file.etag, file.format, lines, blank, saving, alike)
 
 
 def _with_duplicates(shards: Iterable[Shard], repeated: Iterator[tuple[int, int]]) -> Iterator[Shard]:

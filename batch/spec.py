@@ -19,7 +19,7 @@ from batch.parameters import InferenceParameters
 FORMAT = 1
 EngineValue = str | int | float | bool
 
-_NOT_IDENTITY = frozenset({"job_id", "created_at", "display_name", "created_by", "journal_every_s"})
+_NOT_IDENTITY = frozenset({"job_id", "created_at", "display_name", "created_by", "journal_every_s", "order_by_prefix"})
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FAILED_ROWS = re.compile(r"\d+|\d+(\.\d+)?%")
 _CHOICES = {
@@ -57,6 +57,7 @@ class JobSpec:
     row_timeout_s: float | None = None  # of one row in the engine, waiting included
     journal_every_s: float = 30.0  # how much work a crash may cost, besides the rows in flight
     deduplicate: bool = True  # ask equal requests once, where their answer is determined
+    order_by_prefix: bool = True  # ask rows that begin alike one after another
     max_line_bytes: int = 10 * 2**20
     output_format: Literal["jsonl", "parquet"] = "jsonl"
     shard_rows: int = 512

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 
 from connectors.compression import decompressed
+from connectors.copies import decode_lines
 from connectors.errors import Changed
 from connectors.finding import InputFile, find_inputs
 from connectors.lines import Line, LineSplitter
@@ -14,16 +16,20 @@ from connectors.tables import csv_lines, parquet_lines
 
 __all__ = ["InputFile", "Piece", "PieceReader", "find_inputs", "scan"]
 
+COPY = "copy"
+"""The format of lines that were copied out of their file; see `connectors.copies`."""
+
 _READ_BYTES = 8 << 20
 _BLOCK_BYTES = 1 << 20
 _MAX_CURSORS = 8
+_MAX_OPENED = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a file: bytes [start, end) of plain JSONL, 0-based rows or lines [start, end) of other formats.
+    """A part of a file: bytes [start, end) of plain JSONL or of a copy, 0-based rows or lines [start, end) of others.
 
-    first_line is the number of its first line; lines counts all of them, rows those that are not blank.
+    first_line is the number of its first line, 0 in a copy; lines counts all of them, rows those that are not blank.
     """
 
     start: int
@@ -48,20 +54,20 @@ def scan(file: InputFile, *, max_line_bytes: int) -> Iterator[tuple[int, Line]]:
 class PieceReader:
     """Reads pieces as `scan` gave them. Ascending pieces of one compressed or CSV file are read in one pass.
 
-    Owned by one thread; a store is opened once per file.
+    Owned by one thread; the stores of the last files are kept open.
     """
 
     def __init__(self, *, max_line_bytes: int) -> None:
         self._max_line_bytes = max_line_bytes
-        self._opened: dict[str, tuple[Store, str]] = {}
+        self._locate = lru_cache(_MAX_OPENED)(locate)
         self._cursors: dict[InputFile, _Cursor] = {}
 
     def read(self, file: InputFile, piece: Piece) -> list[Line]:
         """The lines of the piece. Raises Changed when the file is not the planned version, NotFound."""
-        if file.uri not in self._opened:
-            self._opened[file.uri] = locate(file.uri)
-        store, key = self._opened[file.uri]
-        if file.format == "jsonl":
+        store, key = self._locate(file.uri)
+        if file.format == COPY:
+            lines = list(decode_lines(b"".join(_blocks(store, key, file, piece.start, piece.end))))
+        elif file.format == "jsonl":
             splitter = LineSplitter(
                 max_line_bytes=self._max_line_bytes, first_line=piece.first_line, first_offset=piece.start
             )

@@ -5,10 +5,11 @@ from batch.job_store import JobStore
 from batch.manifest import Closing, EngineIdentity, Manifest, close_ledger
 from batch.plan import Plan
 from batch.records import Commit, Stop
+from batch.reordering import in_input_order
 from batch.result import Code
 
 
-def finalize(job: JobStore, plan: Plan, *, engine: EngineIdentity, clock: Clock) -> Manifest:
+def finalize(job: JobStore, plan: Plan, *, epoch: int, engine: EngineIdentity, clock: Clock) -> Manifest:
     """Write the manifest over all commits, then delete what it does not name.
 
     Return the manifest that stands. Raises LedgerOpen when a line is unaccounted for.
@@ -21,7 +22,9 @@ def finalize(job: JobStore, plan: Plan, *, engine: EngineIdentity, clock: Clock)
         started_at=epochs[0].started_at,
         finished_at=rfc3339(clock.now()),
     )
-    manifest = close_ledger(job.spec(), plan, commits=commits, stop=_effective(job.stop(), commits), closing=closing)
+    output = in_input_order(job, plan, commits, attempt=f"e{epoch:04d}-in-order") if plan.copies else None
+    stop = _effective(job.stop(), commits)
+    manifest = close_ledger(job.spec(), plan, commits=commits, stop=stop, closing=closing, output=output)
     manifest = job.create_manifest(manifest)
     job.collect_garbage(manifest)
     return manifest

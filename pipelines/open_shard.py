@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import partial
 
 import orjson
 
@@ -103,9 +102,9 @@ def commit_shard(job: JobStore, spec: JobSpec, opened: OpenShard, *, epoch: int,
         else:
             failed.append(encoded)
             codes[result.code] += 1
-    write = partial(job.write_part, shard=index, attempt=attempt)
-    results = write("results", lines=succeeded, part_format=spec.output_format) if succeeded else None
-    errors = write("errors", lines=failed) if failed else None
+    results, errors = job.write_parts(
+        index, attempt=attempt, results=succeeded, errors=failed, part_format=spec.output_format
+    )
     copied = sum(answer.is_copy for answer in opened.answers())
     ours = Commit(index, epoch, attempt, results, errors, len(succeeded), dict(codes), opened.usage(), copied)
     standing = job.commit(ours)

@@ -3,12 +3,14 @@
 Knows nothing of rows and of who is asked.
 """
 
+from math import log2
+
 import orjson
 
 from batch.request import Request
 
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-_MOST_DOUBLINGS = 32
+_MOST_RANKS = 64
 
 
 def beginning(request: Request) -> bytes:
@@ -21,13 +23,16 @@ def beginning(request: Request) -> bytes:
         return b""
 
 
-def rank(request: Request, *, at_end: bool) -> int:
+def rank(request: Request, *, at_end: bool, begin_alike: bool) -> int:
     """Return 0 before the end of a job; at its end 1 for an answer without limit, more the fewer tokens it may have.
 
-    Counted in doublings of 64 tokens: rows that begin alike stay together where their limits differ little, since what
-    they share is worth more than a few steps at the end.
+    Counted in half doublings: rows of one length all at once would end, and be replaced, all at once. Where rows
+    `begin_alike`, in doublings of 64 tokens: what they share is worth more than a few steps at the end.
     """
     if not at_end:
         return 0
     most = next((request.body[name] for name in _LIMITS if request.body.get(name) is not None), None)
-    return max(1, _MOST_DOUBLINGS - ((most - 1) // 64).bit_length()) if isinstance(most, int) else 1
+    if not isinstance(most, int) or most < 1:
+        return 1
+    steps = ((most - 1) // 64).bit_length() if begin_alike else int(2 * log2(most))
+    return max(1, _MOST_RANKS - steps)

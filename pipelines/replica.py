@@ -14,6 +14,7 @@ from itertools import count
 
 import orjson
 
+from batch.beginnings import WINDOW_ROWS
 from batch.errors import InputChanged
 from batch.job_store import JobStore
 from batch.plan import Shard
@@ -22,7 +23,7 @@ from batch.request import Decoder, Request
 from batch.result import Code, Result, RowFailure, Usage
 from batch.state import RUNNING_PHASE
 from connectors.errors import Changed, NotFound
-from connectors.inputs import InputFile, PieceReader
+from connectors.inputs import PieceReader
 from connectors.retry import retries
 from pipelines.admission import KILLS_TO_CONVICT, Admission
 from pipelines.engines.base import Answer, Engine, EngineDead
@@ -35,9 +36,12 @@ logger = logging.getLogger(__name__)
 
 STARTING_PHASE = "starting engine"
 TRANSIENT_RETRY_DELAYS_S = (0.5, 2.0)
-TARGET_OPEN_ROWS = 4096
+TARGET_OPEN_ROWS = WINDOW_ROWS
 """Rows that the open shards of one engine should hold together: twice as many as should be sorted at a time, so that
-one half is in line while the other is answered, and each more than any admission window."""
+one half is in line while the other is answered, and each more than any admission window. Those of the first rows get
+their prompts while the engine loads."""
+WORTH_KEEPING_TOGETHER = 0.03
+"""The share of a file's prompts that its rows must have in common to be kept together rather than asked by length."""
 ROWS_AT_A_TIME = 32
 """Rows that are decoded between two turns of the loop: a millisecond. Each turn costs as much as a row or two."""
 
@@ -158,10 +162,9 @@ class Replica:
 
     async def _read(self, shard: Shard) -> OpenShard:
         planned = self._plan.inputs[shard.input]
-        file = InputFile(planned.uri, planned.size_bytes, planned.etag, planned.format)
         try:
             async with self._reading:  # the reader keeps one cursor per file: pieces in order, one pass
-                lines = await asyncio.to_thread(self._reader.read, file, shard.piece)
+                lines = await asyncio.to_thread(self._reader.read, self._plan.file_of(shard), shard.piece)
         except (Changed, NotFound) as error:
             raise InputChanged(f"{planned.uri} changed after the job was planned ({error}); start a new job") from error
         rows = shard.rows_among(lines)
@@ -234,9 +237,12 @@ class Replica:
     async def _ask_in_turn(self, place: RowPlace, request: Request) -> Answer:
         shard, _ = place
         deaths = self._deaths(place, request)
+        begins = beginning(request) if self._spec.order_by_prefix else b""
+        begin_alike = self._plan.inputs[self._plan.shards[shard].input].alike >= WORTH_KEEPING_TOGETHER
+        place_in_line = rank(request, at_end=shard >= self._end, begin_alike=begin_alike)
         self._in_line[place] = request
         try:
-            await self._admission.enter(beginning(request), deaths, rank=rank(request, at_end=shard >= self._end))
+            await self._admission.enter(begins, deaths, rank=place_in_line)
         finally:
             del self._in_line[place]
         self._note_first()

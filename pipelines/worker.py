@@ -27,6 +27,7 @@ from batch.lease import Lease, claim, this_process
 from batch.manifest import EngineIdentity, FinalState, Manifest
 from batch.plan import Plan, make_plan
 from batch.records import Exit, Tally
+from batch.reordering import bring_together
 from batch.validation import find_failures
 from connectors.errors import InputError, StoreError
 from pipelines.attempt import Pulse
@@ -110,7 +111,7 @@ def run(job: JobStore, lease: Lease, pulse: Pulse, options: argparse.Namespace) 
         )
         engine = EngineIdentity(receipt.engine, receipt.engine_version, orjson.loads(receipt.engine_config))
     pulse.writing()
-    return finalize(job, plan, engine=engine, clock=SystemClock())
+    return finalize(job, plan, epoch=lease.epoch.number, engine=engine, clock=SystemClock())
 
 
 def plan_job(job: JobStore, pulse: Pulse, *, engines: int) -> Plan:
@@ -134,6 +135,9 @@ def plan_job(job: JobStore, pulse: Pulse, *, engines: int) -> Plan:
                 f"(--on-invalid fail; `batchctl validate` lists every bad line)",
                 failures,
             )
+    plan = bring_together(job, plan, engines=engines)
+    if plan.copies:
+        logger.info("rows that begin alike stand far apart: they are brought together in %d shards", len(plan.copies))
     return job.create_plan(plan)
 
 

@@ -1,6 +1,7 @@
 """The attempts at one job, one after the other as a person would give the same command again, and their processes."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -18,7 +19,8 @@ from connectors.store import Store
 HELD = 5
 RESTART_WITHIN_S = 180.0
 GONE_WITHIN_S = 30.0
-RAY_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+RAY_AGENTS = re.compile(r"^ray::(DashboardAgent|RuntimeEnvAgent)|/(dashboard/agent|runtime_env/agent/main)\.py ")
+"""The paths are those of agents that had no other name yet when their node was killed."""
 AGENTS_GONE_WITHIN_S = 90.0
 
 
@@ -110,13 +112,13 @@ class Attempts:
 
     def check_nothing_is_left(self) -> None:
         """But Ray's own agents, which look for their node once a minute; `tests/chaos/conftest.py` waits for those."""
-        check_gone(lambda: [p for p in self.leftovers() if not p.command.startswith(RAY_AGENTS)], GONE_WITHIN_S)
+        check_gone(lambda: [p for p in self.leftovers() if not RAY_AGENTS.search(p.command)], GONE_WITHIN_S)
 
     def clean_up(self) -> None:
         """End every process of a test that failed."""
         self.family()
         for process in self.leftovers():
-            if not process.command.startswith(RAY_AGENTS):
+            if not RAY_AGENTS.search(process.command):
                 process.kill()
 
 

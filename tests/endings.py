@@ -41,4 +41,4 @@ def end(job: JobStore, failing: Failing | None = None) -> Manifest:
 
     claim(job, HOLDER, clock=FakeClock())
     asyncio.run(run())
-    return finalize(job, plan_of(job), engine=ENGINE, clock=FakeClock())
+    return finalize(job, plan_of(job), epoch=1, engine=ENGINE, clock=FakeClock())

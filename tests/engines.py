@@ -38,11 +38,15 @@ def rows(count: int) -> list[Line]:
     return [row(f"r{number}") for number in range(count)]
 
 
+def file_content(lines: Sequence[object]) -> bytes:
+    """A file of these lines, bytes or what becomes JSON."""
+    return b"\n".join(line if isinstance(line, bytes) else orjson.dumps(line) for line in lines) + b"\n"
+
+
 def planned_job(lines: Sequence[object], *, root: str | None = None, **spec: Any) -> JobStore:
-    """A job over one file with these lines, bytes or what becomes JSON; planned and not begun."""
+    """A job over one file with these lines; planned and not begun."""
     place = root or f"memory://engines-{uuid4().hex}/job"
-    content = b"\n".join(line if isinstance(line, bytes) else orjson.dumps(line) for line in lines) + b"\n"
-    open_store(place).put("in.jsonl", content)
+    open_store(place).put("in.jsonl", file_content(lines))
     asked = make_spec(inputs=(f"{place}/in.jsonl",), output=f"{place}/out", **spec)
     job = JobStore.open(asked.output)
     job.create_spec(asked)

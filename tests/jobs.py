@@ -15,7 +15,6 @@ from batch.records import Commit, Exit, Heartbeat, Holder, Part, Progress
 from batch.request import Decoder
 from batch.result import Result, RowFailure, Success, Usage, encode_result, row_id
 from batch.spec import JobSpec
-from connectors.finding import InputFile
 from connectors.inputs import Piece, PieceReader
 from pipelines.finalize import finalize
 
@@ -112,15 +111,14 @@ class Worker:
             self._commit(spec, plan, shard, epoch=lease.epoch.number)
             if not lease.renew("running", Progress()) and self.heeds_lease:
                 return None
-        manifest = finalize(self.job, plan, engine=ENGINE, clock=self.clock)
+        manifest = finalize(self.job, plan, epoch=lease.epoch.number, engine=ENGINE, clock=self.clock)
         lease.end(Exit.FINISHED, "")
         return manifest
 
     def _commit(self, spec: JobSpec, plan: Plan, shard: Shard, *, epoch: int) -> None:
-        planned = plan.inputs[shard.input]
-        file = InputFile(planned.uri, planned.size_bytes, planned.etag, planned.format)
+        file = plan.file_of(shard)
         lines = [line for line in PieceReader(max_line_bytes=1000).read(file, shard.piece) if not line.is_blank]
-        decoded = [Decoder(spec).decode(planned.uri, line) for line in lines]
+        decoded = [Decoder(spec).decode(plan.inputs[shard.input].uri, line) for line in lines]
         results: list[Result] = [
             request if isinstance(request, RowFailure) else self._answer(request.custom_id) for request in decoded
         ]
@@ -136,8 +134,7 @@ class Worker:
                 shard.index,
                 epoch,
                 attempt,
-                self.job.write_part("results", shard.index, attempt=attempt, lines=good) if good else None,
-                self.job.write_part("errors", shard.index, attempt=attempt, lines=bad) if bad else None,
+                *self.job.write_parts(shard.index, attempt=attempt, results=good, errors=bad, part_format="jsonl"),
                 len(good),
                 {code.value: codes.count(code) for code in codes},
                 Usage(len(good), len(good)),

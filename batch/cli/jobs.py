@@ -128,6 +128,7 @@ def _spec_options(lines: LineFlags, given: dict[str, Any]) -> SpecOptions:
         "row_timeout_s": given["row_timeout"],
         "journal_every_s": given["journal_every"],
         "deduplicate": given["deduplicate"],
+        "order_by_prefix": given["order_by_prefix"],
         "output_format": given["output_format"],
     }
 

@@ -41,6 +41,7 @@ class JobFlags:
     row_timeout: float | None
     journal_every: float
     deduplicate: bool
+    order_by_prefix: bool
     output_format: Literal["jsonl", "parquet"]
 
 
@@ -105,6 +106,7 @@ def job_spec(
         row_timeout_s=flags.row_timeout,
         journal_every_s=flags.journal_every,
         deduplicate=flags.deduplicate,
+        order_by_prefix=flags.order_by_prefix,
         output_format=flags.output_format,
     )
     return replace(spec, job_id=flags.job_id or default_job_id(spec))

@@ -56,6 +56,12 @@ def limit_options(function: Function) -> Function:
                 help="Ask equal requests once, where temperature 0 or a seed determines the answer.",
             ),
             click.option(
+                "--order-by-prefix/--no-order-by-prefix",
+                default=True,
+                show_default=True,
+                help="Ask rows that begin alike one after another; the output has the order of the input either way.",
+            ),
+            click.option(
                 "--output-format",
                 type=click.Choice(["jsonl", "parquet"]),
                 default="jsonl",

@@ -1,6 +1,7 @@
 """Protocols that are known to be wrong, each one step away from the right one: the enumerator must find each out."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from chaos.run import Variant
@@ -14,6 +15,7 @@ from batch.parts import PartFormat
 from batch.plan import Plan
 from batch.records import Commit, Epoch, Part
 from connectors.errors import NotFound
+from connectors.inputs import InputFile
 from connectors.registry import open_store
 from connectors.store import Store
 
@@ -93,6 +95,26 @@ class EarlyGarbage(JobStore):
         return is_ours
 
 
+class PlanBeforeCopies(JobStore):
+    """The plan first, then the lines that it has copied."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._scratch = JobStore(open_store("memory://chaos-scratch"))
+        self._late: list[Callable[[], InputFile]] = []
+
+    def write_copy(self, content: bytes) -> InputFile:
+        self._late.append(partial(super().write_copy, content))
+        copy = self._scratch.write_copy(content)
+        return replace(copy, uri=self.uri + copy.uri.removeprefix(self._scratch.uri))
+
+    def create_plan(self, plan: Plan) -> Plan:
+        standing = super().create_plan(plan)
+        while self._late:
+            self._late.pop()()
+        return standing
+
+
 class OwnPlan(JobStore):
     """No read-back: where a plan exists, the driver takes its own to be the one that stands."""
 
@@ -128,3 +150,6 @@ MUTANTS = {
     "racy manifest": (Variant(store=lambda store: Racy(store, layout.MANIFEST)), "manifest.json was changed by a put"),
 }
 """Each with a word of the problem that gives it away."""
+
+MUTANTS_OF_COPIES = {"plan before copies": (Variant(job=PlanBeforeCopies), "did not end the job")}
+"""Those that only a job of scattered rows shows."""

@@ -19,6 +19,7 @@ from batch.lease import Lease, claim
 from batch.manifest import Manifest
 from batch.plan import Plan, make_plan
 from batch.records import Commit, Exit, Holder, Progress
+from batch.reordering import bring_together
 from batch.request import Request
 from batch.result import Usage, row_id
 from batch.spec import JobSpec
@@ -54,11 +55,15 @@ class Job:
         return [row_id(self.spec.job_id, 0, number) for number, line in enumerate(LINES, 1) if line]
 
 
-def make_job() -> Job:
+def make_job(*, is_scattered: bool = False) -> Job:
+    """`is_scattered`: its lines are worth to be copied into another order."""
     open_store(INPUTS).put("in.jsonl", b"\n".join(LINES) + b"\n")
     spec = make_spec(inputs=(f"{INPUTS}/in.jsonl",), shard_rows=2)
     plans = make_plan(spec), make_plan(replace(spec, shard_rows=3))
     assert [[shard.piece.rows for shard in plan.shards] for plan in plans] == [[2, 2], [3, 1]]
+    if is_scattered:
+        first, second = (replace(plan, inputs=(replace(plan.inputs[0], saving=1.0),)) for plan in plans)
+        return Job(spec, (first, second))
     return Job(spec, plans)
 
 
@@ -91,9 +96,9 @@ class Attempt:
         clock = SlowClock()
         lease = claim(self.job, Holder(self.name, 1), clock=clock)
         try:
-            plan = self.job.plan() or self.job.create_plan(self.plan)
+            plan = self.job.plan() or self.job.create_plan(bring_together(self.job, self.plan, engines=2))
             asyncio.run(self._run_shards(plan, lease))
-            manifest = finalize(self.job, plan, engine=ENGINE, clock=clock)
+            manifest = finalize(self.job, plan, epoch=lease.epoch.number, engine=ENGINE, clock=clock)
         except BaseException as error:
             with suppress(StoreError):
                 lease.end(Exit.FAILED, str(error))

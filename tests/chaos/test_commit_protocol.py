@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
-from chaos.mutants import MUTANTS
+from chaos.mutants import MUTANTS, MUTANTS_OF_COPIES
 from chaos.rehearsal import Job, make_job
 from chaos.run import AS_SHIPPED, Run, Variant, perform
 from chaos.schedules import Drawn, Placed, seconds, singles
@@ -31,9 +31,9 @@ pytestmark = [pytest.mark.timeout(1800), *([pytest.mark.slow] if NIGHTLY else []
 Say = Callable[[str], None]
 
 
-@pytest.fixture(scope="module")
-def job() -> Job:
-    return make_job()
+@pytest.fixture(scope="module", params=[False, True], ids=["in input order", "by beginning"])
+def job(request: pytest.FixtureRequest) -> Job:
+    return make_job(is_scattered=request.param)
 
 
 @pytest.fixture
@@ -108,7 +108,8 @@ def test_random_schedules_leave_every_row_once(job: Job, say: Say) -> None:
     for run in runs(job, drawn(RANDOM_SCHEDULES)):
         assert not run.problems, f"BATCHCTL_TEST_SEED repeats it\n{run}"
         assert run.manifest is not None
-        seen["a job by several drivers"] += len({part.key.split("-")[3] for part in run.manifest.results}) > 1
+        told = [commit for attempt in run.attempts for commit in attempt.committed]
+        seen["a job by several drivers"] += len({commit.epoch for commit in told}) > 1
         seen["a driver held off"] += any(isinstance(attempt.error, JobHeld) for attempt in run.attempts)
         seen["another's commit adopted"] += any(
             attempt.name not in commit.attempt for attempt in run.attempts for commit in attempt.committed
@@ -124,10 +125,11 @@ def test_the_same_seed_gives_the_same_run(job: Job) -> None:
         assert str(perform(job, Drawn(seed))) == str(perform(job, Drawn(seed)))
 
 
-@pytest.mark.parametrize("name", MUTANTS)
-def test_a_wrong_protocol_is_found_out(name: str, job: Job, say: Say) -> None:
+@pytest.mark.parametrize("name", [*MUTANTS, *MUTANTS_OF_COPIES])
+def test_a_wrong_protocol_is_found_out(name: str, say: Say) -> None:
     """By the problem that is known of it. At night every failure is counted."""
-    (variant, symptom), found, started_s = MUTANTS[name], Counter[str](), time.monotonic()
+    job = make_job(is_scattered=name in MUTANTS_OF_COPIES)
+    (variant, symptom), found, started_s = (MUTANTS | MUTANTS_OF_COPIES)[name], Counter[str](), time.monotonic()
     assert not perform(job, Placed(), variant).problems, "the mutant is wrong without any fault: it shows nothing"
     sources: dict[str, Iterable[Schedule]] = {
         "single": all_singles(job, variant),

@@ -1,6 +1,8 @@
 """kill -9 of the engine actor, of the worker and of the command, at random moments over one job; and at last Ctrl-C.
 
-The same command is given again each time. The seed is printed; BATCHCTL_TEST_SEED repeats a run.
+The rows are scattered: those that begin alike stand far from each other, so that they are copied into another order
+first, and their results are written a second time, in the input's. The same command is given again each time. The seed
+is printed; BATCHCTL_TEST_SEED repeats a run.
 """
 
 import os
@@ -21,11 +23,16 @@ from batch.records import EngineReport, decode_record
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 
 ROWS = 9000
+SUBJECTS = 2000
 VICTIMS = ("engine", "worker", "command", "engine", "worker")
 HELD, INTERRUPTED = 5, 130
 RUN = ("run", "in.jsonl", "--model", "m", "--engine", "echo", "--engine-arg", "delay_s=0.5", "--output", "out")
 ENGINE_GONE_WITHIN_S = 20.0
 GONE_WITHIN_S = 60.0  # Ray's own agents notice late that their node is gone
+
+
+def prompt(number: int) -> str:
+    return f"subject {number % SUBJECTS} " * 25 + f"number {number}"
 
 
 class Attempts:
@@ -89,7 +96,7 @@ class Attempts:
 
 @pytest.fixture
 def attempts(tmp_path: Path) -> Iterator[Attempts]:
-    rows = (orjson.dumps({"custom_id": f"row-{n:05d}", "prompt": f"number {n}"}) for n in range(ROWS))
+    rows = (orjson.dumps({"custom_id": f"row-{n:05d}", "prompt": prompt(n)}) for n in range(ROWS))
     (tmp_path / "in.jsonl").write_bytes(b"\n".join(rows) + b"\n")
     found = Attempts(tmp_path)
     yield found
@@ -132,6 +139,7 @@ def test_a_job_that_is_killed_again_and_again_answers_every_row_once(attempts: A
     chance = random.Random(seed)
     attempts.begin()
     wait_until(attempts.output.commits, "the first commit")
+    assert list(attempts.output.folder.glob("_job/copies/*"))
     for victim in chance.sample(VICTIMS, len(VICTIMS)):
         attempts.begin()
         pause_s = chance.uniform(0.0, 2.0)
@@ -160,9 +168,11 @@ def check_output(output: Output) -> None:
     """Every row once, in order, with its own answer; the ledger closes; nothing but the output is left."""
     results, manifest = output.rows("results"), output.manifest()
     assert [row["custom_id"] for row in results] == [f"row-{n:05d}" for n in range(ROWS)]
-    assert [row["response"]["body"]["choices"][0]["text"] for row in results] == [f"number {n}" for n in range(ROWS)]
+    told = [row["response"]["body"]["choices"][0]["text"].rpartition("number ")[2] for row in results]
+    assert told == [str(n) for n in range(ROWS)]
     assert (manifest["state"], manifest["lines"], manifest["succeeded"]) == ("COMPLETED", ROWS, ROWS)
     assert manifest["attempts"] == len(output.attempts())
     assert {1, manifest["attempts"]} <= {commit.epoch for commit in output.commit_records()}
     named = {part["key"] for part in manifest["results"]}
     assert {f"results/{path.name}" for path in output.folder.glob("results/*")} == named
+    assert not list(output.folder.glob("_job/copies/*"))

@@ -74,7 +74,7 @@ def check_it_leaves(command: subprocess.Popen[str], zombies: list[Process]) -> N
     out, err = command.communicate(timeout=ENDS_WITHIN_S)
     assert (command.returncode, err.count("held by")) == (0, 0), err
     assert f"{ROWS} succeeded" in out
-    ours = [process for process in zombies if not process.command.startswith(RAY_AGENTS)]
+    ours = [process for process in zombies if not RAY_AGENTS.search(process.command)]
     check_gone(lambda: [process for process in ours if process.is_alive], ENDS_WITHIN_S)
 
 

@@ -36,14 +36,16 @@ code = "cancelled" if job.stop() else None
 for shard in plan.shards:
     rows = shard.rows
     kind = "errors" if code else "results"
-    lines = [b'{"custom_id":"r%d","error":{"code":"cancelled","line":%d}}' % (n, n + 1) for n in range(rows)]
+    file = plan.inputs[shard.input].uri.encode()
+    error = b'{"custom_id":"r%d","error":{"code":"cancelled","file":"%s","line":%d}}'
+    lines = [error % (n, file, n + 1) for n in range(rows)]
     part = job.write_part(kind, shard.index, attempt="a", lines=lines)
     job.commit(
         Commit(shard.index, 1, "a", None, part, 0, {code: rows})
         if code
         else Commit(shard.index, 1, "a", part, None, rows, {}, Usage(rows, 2 * rows))
     )
-finalize(job, plan, engine=ENGINE, clock=clock)
+finalize(job, plan, epoch=1, engine=ENGINE, clock=clock)
 lease.end(Exit.FINISHED, "")
 """
 DIES = "import sys; print('Traceback: no engine'); sys.exit(1)"

@@ -38,7 +38,7 @@ def job() -> JobStore:
 def closed(job: JobStore) -> Manifest:
     plan = job.plan()
     assert isinstance(plan, Plan)
-    return finalize(job, plan, engine=ENGINE, clock=FakeClock())
+    return finalize(job, plan, epoch=1, engine=ENGINE, clock=FakeClock())
 
 
 def test_all_commits_make_a_ledger_that_closes(job: JobStore) -> None:

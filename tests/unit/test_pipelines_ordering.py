@@ -105,8 +105,27 @@ def test_the_fewer_tokens_an_answer_may_have_the_later_it_is_asked() -> None:
         {"max_tokens": 100},
         {"max_output_tokens": 1},
     ]
-    ranks = [rank(request(**body), at_end=True) for body in bodies]
+    for begin_alike in (True, False):
+        ranks = [rank(request(**body), at_end=True, begin_alike=begin_alike) for body in bodies]
 
-    assert ranks == sorted(set(ranks))
-    assert rank(request(max_tokens=1), at_end=True) == rank(request(max_tokens=64), at_end=True)
-    assert rank(request(max_tokens=32), at_end=False) == 0 < ranks[0]
+        assert ranks == sorted(set(ranks))
+        assert rank(request(max_tokens=32), at_end=False, begin_alike=begin_alike) == 0 < ranks[0]
+
+
+def test_rows_that_begin_alike_stay_together_where_their_limits_differ_little() -> None:
+    few, more = request(max_tokens=1), request(max_tokens=64)
+
+    assert rank(few, at_end=True, begin_alike=True) == rank(more, at_end=True, begin_alike=True)
+    assert rank(few, at_end=True, begin_alike=False) > rank(more, at_end=True, begin_alike=False)
+
+
+def test_of_a_job_whose_rows_have_nothing_in_common_few_steps_are_lost_at_the_end() -> None:
+    lengths = {f"{number * 7919 % 1000:03d}": 4 + number * 31 % 29 for number in range(1000)}
+    job = planned_job([chat(name, f"{name} " * 80, max_tokens=most) for name, most in lengths.items()])
+    engine = ScriptedEngine(window=WINDOW, delay_s=lambda request: request.body["max_tokens"] / 5)
+
+    run_job(job, engine)
+
+    asked = [lengths[name] for name in engine.asked]
+    assert steps(asked) <= 1.03 * sum(asked) / WINDOW
+    assert steps(list(lengths.values())) >= 1.06 * sum(asked) / WINDOW  # as they stand in the file

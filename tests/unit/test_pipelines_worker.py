@@ -100,8 +100,18 @@ def test_the_plan_is_made_once_and_then_read() -> None:
     assert plan_job(JobStore.open(job.uri), pulse, engines=1) == plan
 
 
+def test_scattered_rows_are_brought_together_for_engines_that_see_few_each() -> None:
+    job = stored_job(*(row(f"r{number}", f"{number % 50} " * 400 + str(number)) for number in range(200)))
+
+    plan = plan_job(job, pulse_of(job), engines=4)
+
+    assert plan.copies
+    assert plan.rows == sum(shard.rows for shard in plan.shards) == 200
+    assert job.plan() == plan
+
+
 def test_many_engines_get_smaller_shards() -> None:
-    lines = [row(f"r{number}", prompt="x" * 4000) for number in range(256)]  # a megabyte
+    lines = [row(f"r{number}", prompt=f"{number:04d}" * 1000) for number in range(256)]  # a megabyte
 
     def shards(engines: int) -> int:
         job = stored_job(*lines)
