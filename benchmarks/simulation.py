@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from batch.job_store import JobStore
 from batch.plan import make_plan
+from batch.reordering import bring_together
 from batch.spec import JobSpec
 from benchmarks.ceiling import ceiling_share, chat_tokenizer
 from benchmarks.measuring import BUILD
@@ -166,7 +167,8 @@ def _planned_job(workload: Workload, engines: int) -> JobStore:
     )
     job = JobStore.open(spec.output)
     job.create_spec(spec)
-    job.create_plan(make_plan(spec, max_replicas=engines))
+    plan = make_plan(spec, max_replicas=engines)
+    job.create_plan(bring_together(job, plan, engines=engines))
     return job
 
 

@@ -31,6 +31,7 @@ from benchmarks.workloads import (
     write_long_last,
     write_mixed,
     write_prompts,
+    write_scattered,
     write_short,
 )
 from pipelines.models.random_weights import NAMED_SHAPES, build
@@ -47,6 +48,7 @@ WORKLOADS: dict[str, Callable[[Path, int], Workload]] = {
     "one-prompt": partial(write_prompts, prompts=1),
     "fifty-prompts": partial(write_prompts, prompts=50),
     "documents": write_documents,
+    "scattered": write_scattered,
     "short": write_short,
     "mixed": write_mixed,
 }

@@ -32,6 +32,10 @@ EXAMPLE_TOKENS = 600
 FEW_SHOT_KV_TOKENS = round(KV_SHARE * SUBJECTS * EXAMPLE_TOKENS)
 HOT_SHARE = 0.4
 
+QUESTIONS_ON_A_SUBJECT = 4
+PASSAGE_WORDS, PASSAGE_TOKENS = 46, 200
+"""Of what the questions on one of very many subjects begin with."""
+
 SYSTEM_WORDS, SYSTEM_TOKENS = 93, 400
 RECORD_FIELDS = 8
 FIELD_VALUES = 40
@@ -133,6 +137,21 @@ def write_hot_few_shot(folder: Path, rows: int, *, seed: int = SEED) -> Workload
         for subject in random.choices(examples, weights, k=rows)
     ]
     return _write_chats(folder / f"hot-few-shot-{rows}.jsonl", chats, kv_tokens=FEW_SHOT_KV_TOKENS)
+
+
+def write_scattered(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
+    """Four questions, give or take, on each of very many subjects, those on one beginning with 200 tokens; shuffled.
+
+    They stand thousands of rows apart. The KV cache holds a quarter of what they begin with.
+    """
+    random = Random(seed)
+    passages = [_words(random, PASSAGE_WORDS) for _ in range(rows // QUESTIONS_ON_A_SUBJECT)]
+    chats = [
+        Chat(f"{random.choice(passages)} {_words(random, QUESTION_WORDS)}", random.randint(*ANSWER_TOKENS))
+        for _ in range(rows)
+    ]
+    kv_tokens = round(KV_SHARE * len(passages) * PASSAGE_TOKENS)
+    return _write_chats(folder / f"scattered-{rows}.jsonl", chats, kv_tokens=kv_tokens)
 
 
 def write_long_last(folder: Path, rows: int, *, seed: int = SEED) -> Workload:

@@ -1,6 +1,7 @@
 """`batchctl run`, as a user types it.
 
-Steady: from the first row's admission, which the engine actor logs, to the last commit, durable in the store.
+Steady: from the first row's admission, which the engine actor logs, to the last commit, durable in the store, or to the
+last part where results are written again in the order of the input.
 """
 
 import re
@@ -49,11 +50,12 @@ class Ours:
             manifest = orjson.loads((output / "manifest.json").read_bytes())
         except FileNotFoundError:
             raise ArmFailed(f"{output} has no manifest; see {folder / 'log.txt'} and {output / '_job/logs'}") from None
-        # A commit is linked into its place: the link's time is the file's ctime.
+        # Objects are linked into their places: the link's time is the file's ctime.
         committed_at = [commit.stat().st_ctime for commit in (output / "_job/commits").glob("*.json")]
+        written_at = [part.stat().st_ctime for part in (output / "results").glob("*")]
         return Answered(
             admitted_at=first_admission(output),
-            ended_at=max(committed_at),
+            ended_at=max(committed_at + written_at),
             rows=manifest["succeeded"],
             completion_tokens=sum(map(_completion_tokens, _results(output))),
             engine=manifest["engine"]["config"],

@@ -1,5 +1,6 @@
 """Request files of the benchmarks: repeatable, of the promised size, and requests that we accept."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import orjson
@@ -15,6 +16,7 @@ from benchmarks.workloads import (
     write_few_shot,
     write_mixed,
     write_prompts,
+    write_scattered,
     write_short,
     write_tiny,
 )
@@ -52,6 +54,15 @@ def test_questions_on_a_subject_begin_alike_and_the_cache_holds_a_quarter_of_the
     assert len(set(beginnings)) == 57
     assert beginnings != sorted(beginnings)
     assert workload.kv_tokens == 57 * 600 // 4
+
+
+def test_questions_that_begin_alike_stand_far_apart(tmp_path: Path) -> None:
+    workload = write_scattered(tmp_path, 400)
+    lines = workload.requests.read_bytes().splitlines()
+    beginnings = [orjson.loads(line)["body"]["messages"][0]["content"][:150] for line in lines]
+    assert 90 < len(set(beginnings)) <= 100
+    assert sum(one == other for one, other in pairwise(beginnings)) < 20
+    assert workload.kv_tokens == 100 * 200 // 4
 
 
 def test_chats_share_no_prefix_worth_caching(tmp_path: Path) -> None:
