@@ -2,13 +2,15 @@
 
 import json
 import os
-import signal
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from attempts import check_gone
+from processes import descendants
 from vllm_runs import (
     CPU_ENVIRONMENT,
     QUESTIONS,
@@ -100,10 +102,14 @@ def test_the_openai_engine_gives_the_same_rows(
             assert comparable(their_row["response"]) == near(comparable(our_row["response"])), custom_id
 
 
+KILLED_ROWS = 12_000
+"""More than an engine has open: the first shards are committed while others wait."""
+
+
 def test_killed_engine_and_killed_worker_lose_nothing(tmp_path: Path) -> None:
     rows: list[Row] = [
         {"custom_id": f"k-{index}", "body": {"messages": [{"role": "user", "content": question}]}}
-        for index, (question, _) in enumerate(held_out_questions(3000, 5))
+        for index, (question, _) in enumerate(held_out_questions(KILLED_ROWS, 5))
     ]
     requests = write_rows(tmp_path / "requests.jsonl", rows)
     output = tmp_path / "output"
@@ -111,19 +117,21 @@ def test_killed_engine_and_killed_worker_lose_nothing(tmp_path: Path) -> None:
     command += [str(output), "--served-model-name", SERVED_NAME, "--max-tokens", "12", "--temperature", "0"]
     first = subprocess.Popen(command, env=os.environ | CPU_ENVIRONMENT)
     await_commits(output, 1)
-    kill_engine_core(first.pid)
+    next(process for process in descendants(first.pid) if "EngineCore" in process.command).kill()
     await_commits(output, 3)
     kept = {path.name: path.read_bytes() for path in (output / "_job/commits").glob("[!.]*")}
-    below = descendants(first.pid)
-    os.kill(worker_of(first.pid), signal.SIGKILL)
+    family = descendants(first.pid)
+    engine = [process for process in family if re.search("EngineCore|MapWorker", process.command)]
+    assert engine
+    next(p for p in family if p.parent == first.pid and "pipelines.worker" in p.command).kill()
     assert first.wait(60) == 1
-    await_end([pid for pid, command in below.items() if "EngineCore" in command or "MapWorker" in command])
+    check_gone(lambda: [process for process in engine if process.is_alive], within_s=20)
     assert subprocess.run(command, env=os.environ | CPU_ENVIRONMENT, timeout=280, check=False).returncode == 0
     assert set(read_output(output)) == {row["custom_id"] for row in rows}
     for name, content in kept.items():
         assert (output / "_job/commits" / name).read_bytes() == content
     manifest = json.loads((output / "manifest.json").read_text())
-    assert (manifest["succeeded"], manifest["failed"], manifest["attempts"]) == (3000, 0, 2)
+    assert (manifest["succeeded"], manifest["failed"], manifest["attempts"]) == (KILLED_ROWS, 0, 2)
 
 
 def await_commits(output: Path, count: int) -> None:
@@ -132,34 +140,3 @@ def await_commits(output: Path, count: int) -> None:
     while not commits.exists() or len(list(commits.glob("*.json"))) < count:
         assert time.monotonic() < give_up_at, "no commits in time"
         time.sleep(0.05)
-
-
-def await_end(pids: list[int]) -> None:
-    """An engine that nobody owns must free its memory."""
-    assert pids
-    give_up_at = time.monotonic() + 20
-    while any(Path(f"/proc/{pid}/exe").exists() for pid in pids):  # a zombie has no exe
-        assert time.monotonic() < give_up_at, f"still alive: {pids}"
-        time.sleep(0.1)
-
-
-def descendants(pid: int) -> dict[int, str]:
-    """Processes below `pid` with their command lines."""
-    found: dict[int, str] = {}
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
-            try:
-                found[int(child)] = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-                found |= descendants(int(child))
-            except OSError:  # it ended meanwhile
-                continue
-    return found
-
-
-def worker_of(pid: int) -> int:
-    return next(child for child, command in descendants(pid).items() if "pipelines.worker" in command)
-
-
-def kill_engine_core(pid: int) -> None:
-    core = next(child for child, command in descendants(pid).items() if "EngineCore" in command)
-    os.kill(core, signal.SIGKILL)
