@@ -8,6 +8,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from pipelines.fork_server import forks
+
 # Reads pids until this process is gone, which closes the pipe; then kills what is left of them. It does so from the
 # background of a shell that is gone at once: Ray kills the children of a worker that ends, and would kill it too.
 _SCRIPT = (
@@ -16,7 +18,7 @@ _SCRIPT = (
 
 
 class Guardian:
-    """A small shell that outlives this process just long enough to kill its descendants."""
+    """A small shell that outlives this process just long enough to kill its forks and descendants."""
 
     def __init__(self) -> None:
         self._shell = subprocess.Popen(
@@ -30,8 +32,9 @@ class Guardian:
         self._known: set[int] = set()
 
     def look(self) -> None:
-        """Take the descendants that have come since the last look under guard."""
-        fresh = descendants(os.getpid()) - self._known
+        """Take the forks of this process and all descendants that have come since the last look under guard."""
+        everyone = forks().union(*map(descendants, {os.getpid(), *forks()}))
+        fresh = everyone - self._known
         if fresh and self._shell.stdin is not None:
             self._known |= fresh
             self._shell.stdin.write("".join(f"{pid}\n" for pid in sorted(fresh)).encode())

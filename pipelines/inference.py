@@ -4,7 +4,6 @@ The actors commit; what comes back here are receipts, for counting. Knows nothin
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext
@@ -13,43 +12,31 @@ from batch.job_store import JobStore
 from batch.plan import Plan
 from pipelines.actor import EngineActor
 from pipelines.cluster import Replicas
+from pipelines.engine_host import Assignment, Receipt
 from pipelines.failures import job_failures
+from pipelines.hosting import Hosting
 from pipelines.replica import TARGET_OPEN_ROWS
 from pipelines.source import PlannedShards
 
 MAX_ENGINE_RESTARTS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What an engine actor says of a shard that it committed."""
+def run_shards(
+    job: JobStore, plan: Plan, *, epoch: int, replicas: Replicas, hosts: Hosting | None
+) -> Iterator[Receipt]:
+    """Run every shard that has no commit yet; yield one receipt per shard, in the order they end.
 
-    shard: int
-    succeeded: int
-    failed: int
-    prompt_tokens: int
-    completion_tokens: int
-    engine: str
-    engine_version: str
-    engine_config: str
-
-
-def run_shards(job: JobStore, plan: Plan, *, epoch: int, replicas: Replicas) -> Iterator[Receipt]:
-    """Run every shard that has no commit yet; yield one receipt per shard, in the order they end."""
+    `hosts`: where this machine's engine actors ask for their hosts; None where they run on machines of a cluster.
+    """
     committed = job.committed_shards()
     waiting = [shard.index for shard in plan.shards if shard.index not in committed]
     if not waiting:
         return
+    assignment = Assignment(job.uri, epoch, replicas.most, replicas.world_size, plan.rows)
     shards = ray.data.read_datasource(PlannedShards(waiting), num_cpus=0, override_num_blocks=1)
     receipts = shards.map_batches(
         EngineActor,
-        fn_constructor_args=(job.uri,),
-        fn_constructor_kwargs={
-            "epoch": epoch,
-            "replicas": replicas.most,
-            "world_size": replicas.world_size,
-            "rows": plan.rows,
-        },
+        fn_constructor_args=(assignment, hosts),
         batch_size=None,  # a block is a shard: Ray Data may neither split nor join one
         batch_format="pyarrow",
         zero_copy_batch=True,

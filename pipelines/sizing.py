@@ -80,18 +80,19 @@ def cpu_engine_arguments(rows: int) -> dict[str, int | bool]:
     return {"block_size": 32, "enforce_eager": rows < ROWS_WORTH_COMPILING}
 
 
-def prepare(machine: Machine, world_size: int, *, model: str) -> None:
-    """Set the environment of this process for the engine to come; what the user has set stays."""
+def engine_environment(machine: Machine, world_size: int, *, model: str) -> dict[str, str]:
+    """Return what an engine's environment has to have more than this process's; what the user has set stays.
+
+    Libraries read it when they are imported, or when the engine starts.
+    """
     environment = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0"}
-    if Path(model).exists():  # the job names no hub, so nothing may look for one
+    if "://" in model or Path(model).exists():  # the job names no hub, so nothing may look for one
         environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     if not gpu_count():
         environment |= cpu_environment(machine, world_size)
-        if "VLLM_CPU_OMP_THREADS_BIND" not in os.environ:
-            # Ray has set OMP_NUM_THREADS to the actor's one logical CPU; the model gets the cores it is bound to.
-            os.environ["OMP_NUM_THREADS"] = environment["OMP_NUM_THREADS"]
-    for name, value in environment.items():
-        os.environ.setdefault(name, value)
+    # Ray sets OMP_NUM_THREADS to an actor's one logical CPU; the model gets the cores it is bound to.
+    not_the_users = set() if "VLLM_CPU_OMP_THREADS_BIND" in os.environ else {"OMP_NUM_THREADS"}
+    return {name: value for name, value in environment.items() if name in not_the_users or name not in os.environ}
 
 
 def gpu_count() -> int:

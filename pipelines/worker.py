@@ -91,8 +91,9 @@ def attend(options: argparse.Namespace) -> int:
 
 def run(job: JobStore, lease: Lease, pulse: Pulse, options: argparse.Namespace) -> Manifest:
     """Plan, run the shards that have no commit, close the ledger."""
-    from pipelines import cluster, inference, sizing
+    from pipelines import cluster, hosting, inference, sizing
 
+    hosts = None if options.ray_address else hosting.serve(job.spec())  # vLLM is imported while Ray starts
     gpus = 0 if options.ray_address else sizing.gpu_count()
     engines = cluster.expected_engines(job.spec(), options.replicas, gpus=gpus)
     with ThreadPoolExecutor(1, "plan") as planner:
@@ -104,7 +105,7 @@ def run(job: JobStore, lease: Lease, pulse: Pulse, options: argparse.Namespace) 
     cluster.require(replicas, is_local=options.ray_address is None)
     inference.configure_ray_data()
     engine = EngineIdentity(job.spec().engine, "", {})
-    for receipt in inference.run_shards(job, plan, epoch=lease.epoch.number, replicas=replicas):
+    for receipt in inference.run_shards(job, plan, epoch=lease.epoch.number, replicas=replicas, hosts=hosts):
         pulse.settled(
             receipt.shard,
             Tally(receipt.succeeded, receipt.failed, receipt.prompt_tokens, receipt.completion_tokens),

@@ -15,6 +15,7 @@ from batch import layout
 from batch.records import EngineReport, decode_record
 from connectors.registry import open_store
 from connectors.store import Store
+from pipelines.engine_host import TITLE
 
 HELD = 5
 RESTART_WITHIN_S = 180.0
@@ -74,7 +75,14 @@ class Attempts:
         return [p for p in self.family() if p.parent == command and "pipelines.worker" in p.command]
 
     def engines(self) -> list[Process]:
+        """The actors and their hosts."""
+        return [*self.actors(), *self.hosts()]
+
+    def actors(self) -> list[Process]:
         return [process for process in self.family() if process.command.startswith("ray::MapWorker")]
+
+    def hosts(self) -> list[Process]:
+        return [process for process in self.family() if process.command == TITLE]
 
     def command(self) -> list[Process]:
         return [process for process in self.family() if self.running is not None and process.pid == self.running.pid]

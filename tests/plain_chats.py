@@ -7,6 +7,7 @@ the engine after a chat was cancelled.
 
 import asyncio
 import json
+import os
 import sys
 from typing import Any
 
@@ -14,8 +15,7 @@ import orjson
 
 from batch.request import CHAT, Request
 from batch.spec import JobSpec
-from pipelines import sizing
-from pipelines.engines import engine_process
+from pipelines import fork_server, sizing
 from pipelines.engines.base import Answer
 from pipelines.models import ARITHMETIC_MODEL
 
@@ -69,6 +69,6 @@ def shown(answer: Answer) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    sizing.prepare(sizing.this_machine(0, 1), 1, model=str(ARITHMETIC_MODEL))
-    engine_process.preload()
+    os.environ |= sizing.engine_environment(sizing.this_machine(0, 1), 1, model=str(ARITHMETIC_MODEL))
+    fork_server.start(["pipelines.engines.preloaded"], {})
     asyncio.run(main([json.loads(line) for line in sys.stdin]))

@@ -1,13 +1,14 @@
 """`batchctl run`, as a user types it.
 
-Steady: from the first row's admission, which the engine actor logs, to the last commit, durable in the store, or to the
-last part where results are written again in the order of the input.
+Steady: from the first row's admission, which the engine's host logs, to the last commit, durable in the store, or to
+the last part where results are written again in the order of the input.
 """
 
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -16,7 +17,7 @@ import orjson
 from benchmarks.arms.base import Answered, ArmFailed, measured_scheduler
 from benchmarks.workloads import SERVED_MODEL, Workload
 
-ADMITTED = re.compile(r"first row admitted\b.*\btimestamp_ns=(\d+)")
+ADMITTED = re.compile(r"(\d{4}-\d\d-\d\d \S+) INFO \S+: first row admitted$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def _completion_tokens(line: bytes) -> int:
 def first_admission(output: Path) -> float:
     """Return the Unix time of the first admission of any engine, from the job's logs. Raises ArmFailed."""
     found = [
-        int(match[1]) / 1e9
+        datetime.fromisoformat(match[1]).timestamp()
         for log in sorted((output / "_job/logs").glob("*.log"))
         for match in ADMITTED.finditer(log.read_text(encoding="utf-8", errors="replace"))
     ]

@@ -1,14 +1,15 @@
-"""What the fork server of `engine_process` imports before any fork: vLLM's engine. Of no use to anyone else."""
+"""What the fork server imports before any fork: vLLM, front end and engine. Of no use to anyone else."""
 
 import gc
+from contextlib import suppress
 
-from pipelines.engines.engine_process import collector_paused
+from pipelines.fork_server import collector_paused
 
-with collector_paused():
+with collector_paused(), suppress(Exception):  # who needs what cannot be imported tries again, and says why
     import vllm.v1.engine.core
     from vllm.platforms import current_platform
 
-    import pipelines.engines.cpu_kernels  # noqa: F401
+    import pipelines.engines.vllm  # noqa: F401
 
     if current_platform.is_cpu():
         import vllm.v1.worker.cpu_worker  # noqa: F401 - a CPU's worker is a fork, too

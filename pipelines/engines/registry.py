@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from batch.errors import UsageError
 from batch.spec import JobSpec
-from pipelines.engines import engine_process
 from pipelines.engines.base import Engine, Waiting
+from pipelines.fork_server import collector_paused
 from pipelines.sizing import Machine
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ async def start_engine(spec: JobSpec, model: str, machine: Machine, *, rows: int
     """
     match spec.engine:
         case "vllm":
-            engine_process.preload()
             vllm_engine = await asyncio.to_thread(_import_vllm)
             return await vllm_engine.start(spec, model, machine, rows=rows, waiting=waiting)
         case "openai":
@@ -39,7 +38,7 @@ async def start_engine(spec: JobSpec, model: str, machine: Machine, *, rows: int
 
 def _import_vllm() -> "type[VllmEngine]":
     """In a thread, since it takes ten seconds and more, in which the caller's loop has a job to watch."""
-    with engine_process.collector_paused():
+    with collector_paused():
         from pipelines.engines.vllm import VllmEngine
 
     return VllmEngine

@@ -43,9 +43,9 @@ from batch.spec import EngineValue, JobSpec
 from pipelines import sizing
 from pipelines.engines import cpu_kernels
 from pipelines.engines.base import Answer, EngineDead, Waiting, window_of
-from pipelines.engines.engine_process import ForkedContext
 from pipelines.engines.plain_chat import PlainChats
 from pipelines.engines.prompts import PromptsAhead
+from pipelines.fork_server import ForkedContext
 from pipelines.sizing import Machine
 
 logger = logging.getLogger(__name__)

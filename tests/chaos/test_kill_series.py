@@ -39,7 +39,8 @@ KEPT_AFTER_S = JOURNAL_EVERY_S + 6.0
 SECONDS_PER_KILL = 5.0  # the pace of answers: so long may engines run between two kills before the job is done
 ENGINE_GONE_WITHIN_S = 20.0
 FAULTY_SHARE = 0.08
-VICTIMS = ("engine", "worker", "command", "raylet")
+VICTIMS = ("actor", "host", "worker", "command", "raylet")
+REPLACED = ("actor", "host")
 SAYS = {"worker": "its worker died of SIGKILL", "raylet": "the same command resumes it"}
 # Times, attempts and addresses; the parts' bytes are compared themselves.
 DIFFERS = frozenset(
@@ -160,7 +161,7 @@ def kill(attempts: Attempts, server: AnswerServer, victim: str, chance: random.R
     time.sleep(chance.uniform(0.0, 3.0))
     if running.poll() is not None:  # of the engine's death before: that is allowed, and the same command goes on
         running = attempts.begin()
-    looks = {"engine": attempts.engines, "worker": attempts.worker, "raylet": attempts.raylet}
+    looks = {"actor": attempts.actors, "host": attempts.hosts, "worker": attempts.worker, "raylet": attempts.raylet}
     look = looks.get(victim, attempts.command)
     wait_until(lambda: look() or running.poll() is not None, f"{victim} is there")
     print(f"kill {victim}: {len(attempts.commits())} shards committed, {server.asked} rows asked for", flush=True)
@@ -168,7 +169,7 @@ def kill(attempts: Attempts, server: AnswerServer, victim: str, chance: random.R
     assert found, attempts.end()
     for process in found:
         process.kill()
-    if victim != "engine":
+    if victim not in REPLACED:
         code, said = attempts.end()
         assert code == (-signal.SIGKILL if victim == "command" else 1), said
         assert SAYS.get(victim, "") in said

@@ -1,4 +1,4 @@
-"""kill -9 of the engine actor, of the worker and of the command, at random moments over one job; and at last Ctrl-C.
+"""kill -9 of an engine's actor and its host, of the worker and the command, at random moments; and at last Ctrl-C.
 
 The rows are scattered: those that begin alike stand far from each other, so that they are copied into another order
 first, and their results are written a second time, in the input's. The same command is given again each time. The seed
@@ -19,12 +19,14 @@ from processes import Process, descendants
 from terminal import Output, Terminal, clean_environment, wait_until
 
 from batch.records import EngineReport, decode_record
+from pipelines.engine_host import TITLE
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 
 ROWS = 9000
 SUBJECTS = 2000
-VICTIMS = ("engine", "worker", "command", "engine", "worker")
+VICTIMS = ("actor", "worker", "command", "host", "worker")
+ENGINES = {"actor": "ray::MapWorker", "host": TITLE}
 HELD, INTERRUPTED = 5, 130
 RUN = ("run", "in.jsonl", "--model", "m", "--engine", "echo", "--engine-arg", "delay_s=0.5", "--output", "out")
 ENGINE_GONE_WITHIN_S = 20.0
@@ -109,10 +111,10 @@ def kill(attempts: Attempts, victim: str) -> None:
     """Kill one process of the running attempt, and see that the command tells it; an engine is replaced by itself."""
     command = attempts.begin()
     worker = attempts.find(lambda process: process.parent == command.pid)
-    if victim == "engine":
-        before = attempts.find(lambda process: process.command.startswith("ray::MapWorker"))
-        before.kill()
-        wait_until(lambda: [p for p in engines(attempts) if p.pid != before.pid], "another engine in its place")
+    if victim in ENGINES:
+        before = {engine.pid for engine in engines(attempts)}
+        attempts.find(lambda process: process.command.startswith(ENGINES[victim])).kill()
+        wait_until(lambda: {engine.pid for engine in engines(attempts)} - before, "another engine in its place")
         assert command.poll() is None
     elif victim == "worker":
         (engine,) = engines(attempts)
@@ -130,7 +132,7 @@ def kill(attempts: Attempts, victim: str) -> None:
 
 
 def engines(attempts: Attempts) -> list[Process]:
-    return [process for process in attempts.family() if process.command.startswith("ray::MapWorker")]
+    return [process for process in attempts.family() if process.command == TITLE]
 
 
 def test_a_job_that_is_killed_again_and_again_answers_every_row_once(attempts: Attempts) -> None:

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(3600)]
 ROWS = 40_000
 KILLS = int(os.environ.get("BATCHCTL_TEST_KILLS") or 10)
 SEED = int(os.environ.get("BATCHCTL_TEST_SEED") or random.SystemRandom().randrange(10**6))
-VICTIMS = ("core", "engine", "worker", "command", "raylet")
+VICTIMS = ("core", "host", "actor", "worker", "command", "raylet")
 QUESTIONS = [question for question, _ in held_out_questions(ROWS, 5)]
 
 
@@ -69,7 +69,7 @@ def kill(attempts: Attempts, victim: str, chance: random.Random, seen: set[str])
         return {report.name for report in attempts.busy_engines()} - seen
 
     def found() -> list[Process]:
-        looks = {"engine": attempts.engines, "worker": attempts.worker, "raylet": attempts.raylet}
+        looks = {"actor": attempts.actors, "host": attempts.hosts, "worker": attempts.worker, "raylet": attempts.raylet}
         if victim == "core":
             return [process for process in attempts.family() if "EngineCore" in process.command]
         return looks.get(victim, attempts.command)()
@@ -85,7 +85,11 @@ def kill(attempts: Attempts, victim: str, chance: random.Random, seen: set[str])
     seen |= fresh()
     for process in found():
         process.kill()
-    if victim in ("engine", "core"):  # another takes its place; a core that is killed while it starts ends the attempt
+    if victim in (
+        "actor",
+        "host",
+        "core",
+    ):  # another takes its place; a core that is killed while it starts ends the attempt
         wait_until(lambda: fresh() or running.poll() is not None, "another engine with rows in hand", 300)
     else:
         attempts.end()

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 import orjson
@@ -93,17 +94,17 @@ def test_our_start_is_the_first_admission_of_any_engine(tmp_path: Path) -> None:
     logs = tmp_path / "_job/logs"
     logs.mkdir(parents=True)
     (logs / "attempt-00000001.log").write_text(
-        "(pid=1) INFO first row admitted job_id=1 timestamp_ns=2000000000\n"
-        "(pid=2) INFO first row admitted job_id=1 timestamp_ns=1500000000\n"
+        "2026-11-24 02:39:39,000 INFO pipelines.replica: first row admitted\n"
+        "(pid=2) 2026-11-24 02:39:38,500 INFO pipelines.replica: first row admitted\n"
     )
-    assert first_admission(tmp_path) == 1.5
+    assert first_admission(tmp_path) == datetime(2026, 11, 24, 2, 39, 38, 500_000).timestamp()  # noqa: DTZ001 - a log's
 
 
 def test_our_rows_are_safe_when_their_commit_is(tmp_path: Path) -> None:
     commits, logs = tmp_path / "output/_job/commits", tmp_path / "output/_job/logs"
     for folder in (commits, logs):
         folder.mkdir(parents=True)
-    (logs / "attempt-00000001.log").write_text("first row admitted job_id=1 timestamp_ns=1500000000\n")
+    (logs / "attempt-00000001.log").write_text("2026-11-24 02:39:38,500 INFO pipelines.replica: first row admitted\n")
     for name in ("b.json", "a.json"):
         (commits / name).touch()
         time.sleep(0.02)  # nobody can set the time of a file's last change

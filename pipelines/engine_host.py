@@ -1,0 +1,193 @@
+"""The process that one engine answers shards in: it owns a replica and its event loop, and vLLM's front end.
+
+An actor asks it over a connection, and it ends with that actor. Knows nothing of Ray.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from threading import Thread
+from typing import NoReturn, TypeAlias
+from uuid import uuid4
+
+import orjson
+import setproctitle
+import uvloop
+
+from batch.errors import BatchError, JobFailed
+from batch.job_store import JobStore
+from batch.records import Commit
+from connectors.errors import InputError, StoreError
+from pipelines import sizing
+from pipelines.engines.base import Engine, EngineDead, Waiting
+from pipelines.engines.registry import start_engine
+from pipelines.guardian import Guardian
+from pipelines.journal import read_past
+from pipelines.models.fetch import local_model
+from pipelines.replica import Replica
+
+logger = logging.getLogger(__name__)
+
+TITLE = "batchctl::EngineHost"
+ACTOR_GONE_EXIT = 0
+ENGINE_DEAD_EXIT = 17
+SUPERSEDED_EXIT = 18
+WATCH_INTERVAL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a host is for. `replicas`: engines that share the job; `rows`: of the whole job."""
+
+    job_uri: str
+    epoch: int
+    replicas: int
+    world_size: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a host says of a shard that it committed."""
+
+    shard: int
+    succeeded: int
+    failed: int
+    prompt_tokens: int
+    completion_tokens: int
+    engine: str
+    engine_version: str
+    engine_config: str
+
+
+Outcome: TypeAlias = Receipt | BatchError | StoreError | InputError
+
+
+def main(connection: Connection, assignment: Assignment) -> None:
+    """Answer each shard number that comes over the `connection` with `(number, outcome)`; end when it is closed."""
+    setproctitle.setproctitle(TITLE)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout)
+    uvloop.run(EngineHost(connection, assignment).serve())
+
+
+class EngineHost:
+    """All but the thread that listens belongs to one event loop."""
+
+    def __init__(self, connection: Connection, assignment: Assignment) -> None:
+        self._connection = connection
+        self._assignment = assignment
+        self._job: JobStore
+        self._guardian = Guardian()
+
+    async def serve(self) -> None:
+        """Open the replica and watch over it. What keeps it from opening is told to whoever asks for a shard."""
+        opening = asyncio.ensure_future(self._open())
+        Thread(target=self._listen, args=(asyncio.get_running_loop(), opening), name="connection", daemon=True).start()
+        await asyncio.wait({opening})
+        if opening.exception() is None:
+            await self._watch(opening.result())
+        await asyncio.Event().wait()  # for the connection's end
+
+    def _listen(self, loop: asyncio.AbstractEventLoop, opening: "asyncio.Future[Replica]") -> NoReturn:
+        while True:
+            try:
+                shard = self._connection.recv()
+            except (EOFError, OSError):
+                os._exit(ACTOR_GONE_EXIT)
+            asyncio.run_coroutine_threadsafe(self._answer(shard, opening), loop)
+
+    async def _answer(self, shard: int, opening: "asyncio.Future[Replica]") -> None:
+        outcome: Outcome
+        try:
+            replica = await opening
+            outcome = receipt(await replica.run(shard), *replica.engine_identity())
+        except* EngineDead:
+            await self._leave(opening.result())
+        except* Exception as errors:  # noqa: BLE001 - whoever asked hears of it
+            outcome = as_job_failure(errors)
+        self._connection.send((shard, outcome))
+
+    async def _open(self) -> Replica:
+        self._job = await asyncio.to_thread(JobStore.open, self._assignment.job_uri)
+        past = await asyncio.to_thread(read_past, self._job)
+        replica = Replica(
+            self._job,
+            self._start_engine(lambda: replica.waiting()),  # noqa: PLW0108 - there is none yet
+            epoch=self._assignment.epoch,
+            name=uuid4().hex[:8],
+            past=past,
+            replicas=self._assignment.replicas,
+        )
+        return replica
+
+    async def _start_engine(self, waiting: Waiting) -> Engine:
+        spec, assignment = self._job.spec(), self._assignment
+        share = sizing.claim_share(f"{spec.job_id}-{assignment.epoch}", assignment.replicas)
+        machine = sizing.this_machine(share, assignment.replicas)
+        model = await asyncio.to_thread(local_model, spec.model) if spec.engine == "vllm" else spec.model
+        os.environ |= sizing.engine_environment(machine, assignment.world_size, model=model)
+        engine = await start_engine(spec, model, machine, rows=assignment.rows, waiting=waiting)
+        # What the engine's libraries hold stays for good: the collector need not look through it between two rows.
+        # Nor now, for a third of a second: it would find 850 objects.
+        gc.freeze()
+        return engine
+
+    async def _leave(self, replica: Replica) -> NoReturn:
+        """End this process, and with it the actor, for Ray Data to start a fresh one that runs its shards again.
+
+        An actor that raises instead would end the whole job.
+        """
+        logger.error("the engine died; a fresh actor takes its shards")
+        try:
+            await replica.record_death()
+        except StoreError as error:
+            logger.warning("what the engine had answered is lost to the next one: %s", error)
+        os._exit(ENGINE_DEAD_EXIT)
+
+    async def _watch(self, replica: Replica) -> NoReturn:
+        """Guard the engine's processes; report; keep answers; obey a stop; leave when a newer attempt has the job."""
+        loop, epoch = asyncio.get_running_loop(), self._assignment.epoch
+        kept_at = loop.time()
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL_S)
+            self._guardian.look()
+            try:
+                # Before anything is written: this process may have slept until the job was ended by another attempt.
+                successor = await asyncio.to_thread(self._job.epoch, epoch + 1)
+                if successor is not None:
+                    logger.warning("attempt %d has taken this job over from attempt %d", successor.number, epoch)
+                    os._exit(SUPERSEDED_EXIT)
+                stop = await asyncio.to_thread(self._job.stop)
+                if stop is not None:
+                    replica.stop(stop)
+                await asyncio.to_thread(self._job.report_engine, replica.report())
+                if loop.time() - kept_at >= self._job.spec().journal_every_s:
+                    kept_at = loop.time()
+                    await replica.keep_answers()
+            except StoreError as error:
+                logger.warning("the store did not answer, asking again: %s", error)
+
+
+def receipt(commit: Commit, engine: str, version: str, config: dict[str, object]) -> Receipt:
+    """Return what is told of a commit, and of the engine that made it."""
+    usage = commit.usage
+    tokens = usage.prompt_tokens, usage.completion_tokens
+    return Receipt(
+        commit.shard, commit.succeeded, commit.failed, *tokens, engine, version, orjson.dumps(config).decode()
+    )
+
+
+def as_job_failure(error: BaseException) -> BatchError | StoreError | InputError:
+    """Return the error of ours at its root, else one that names it and says where the rest is: in the log."""
+    while not isinstance(error, BatchError | StoreError | InputError):
+        below = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
+        if below is None:
+            logger.error("an engine's process failed", exc_info=error)
+            words = str(error).split("\n")[0]
+            return JobFailed(f"{type(error).__name__}: {words} (the log has the whole story)")
+        error = below
+    return error

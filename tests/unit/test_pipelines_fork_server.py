@@ -1,0 +1,107 @@
+"""Forks of one server: their environment, their main module, their signals, and forks of their own."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines import fork_server
+from pipelines.fork_server import ForkedContext, collector_paused
+
+
+def write_what_it_sees(*, target: Path, variable: str) -> None:
+    target.write_text(f"{os.environ.get(variable)} {os.getppid()}")
+
+
+def write_signals_and_modules(*, target: Path) -> None:
+    blocked = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    target.write_text(f"{blocked} {sys.modules['__mp_main__'] is sys.modules['__main__']}")
+
+
+def fork_another(*, target: Path) -> None:
+    """From the same server, and wait for it."""
+    context = ForkedContext()
+    process = context.Process(target=write_what_it_sees, name="below", kwargs={"target": target, "variable": "PATH"})
+    process.start()
+    process.join()
+    target.with_suffix(".server").write_text(str(os.getppid()))
+
+
+@pytest.fixture(autouse=True)
+def _server() -> None:
+    fork_server.start([], {})
+
+
+def test_a_fork_has_the_environment_of_its_start_and_not_of_the_servers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "seen"
+
+    for value in ("first", "second"):
+        monkeypatch.setenv("BATCHCTL_TEST_VALUE", value)
+        process = ForkedContext().Process(
+            target=write_what_it_sees, name="engine", kwargs={"target": seen, "variable": "BATCHCTL_TEST_VALUE"}
+        )
+        process.start()
+        process.join()
+
+        assert process.exitcode == 0
+        value_seen, parent = seen.read_text().split()
+        assert value_seen == value
+        assert int(parent) != os.getpid()  # the fork server
+        assert process.pid in fork_server.forks()
+
+
+def test_ctrl_c_reaches_no_fork_and_none_runs_the_main_module_again(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    process = ForkedContext().Process(target=write_signals_and_modules, name="engine", kwargs={"target": seen})
+    process.start()
+    process.join()
+
+    assert seen.read_text() == "True True"
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_a_fork_has_forks_from_the_server_that_it_came_from(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    process = ForkedContext().Process(target=fork_another, name="host", kwargs={"target": seen})
+    process.start()
+    process.join()
+
+    assert process.exitcode == 0
+    _, parent = seen.read_text().rsplit(maxsplit=1)
+    assert parent == seen.with_suffix(".server").read_text()
+
+
+STARTING = """
+import os
+from multiprocessing import forkserver
+from pathlib import Path
+from pipelines import fork_server
+fork_server.start([], {"BATCHCTL_TEST_VALUE": "the-servers"})
+environ = Path(f"/proc/{forkserver._forkserver._forkserver_pid}/environ")
+while "forkserver" not in environ.with_name("cmdline").read_text():  # it is another program from now on
+    pass
+print(os.environ.get("BATCHCTL_TEST_VALUE"), "BATCHCTL_TEST_VALUE=the-servers" in environ.read_text().split("\\0"))
+"""
+
+
+def test_what_the_servers_environment_has_more_its_starter_has_not() -> None:
+    said = subprocess.run([sys.executable, "-c", STARTING], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["None", "True"]
+
+
+def import_nothing() -> None:
+    assert not gc.isenabled()
+    raise ImportError
+
+
+def test_the_collector_rests_for_an_import_and_works_again_after_one_that_failed() -> None:
+    with pytest.raises(ImportError), collector_paused():
+        import_nothing()
+
+    assert gc.isenabled()

@@ -1,0 +1,93 @@
+"""An engine actor and its host, without Ray: shards in, receipts out, errors told; no host outlives its actor."""
+
+import asyncio
+import os
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow as pa
+import pytest
+from attempts import check_gone
+from engines import ids, planned_job, rows
+from jobs import make_spec
+from processes import Process, descendants
+
+from batch.errors import JobFailed, UsageError
+from batch.job_store import JobStore
+from pipelines import hosting
+from pipelines.actor import EngineActor
+from pipelines.engine_host import TITLE, Assignment
+from pipelines.hosting import Hosting
+
+GONE_WITHIN_S = 10.0
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Hosting:
+    return hosting.serve(make_spec(engine="echo"))
+
+
+def assignment(job: JobStore) -> Assignment:
+    return Assignment(job.uri, epoch=1, replicas=1, world_size=1, rows=3)
+
+
+def ask(actor: EngineActor, shard: int) -> dict[str, list[object]]:
+    async def asking() -> dict[str, list[object]]:
+        return await actor(pa.table({"shard": [shard]}))
+
+    return asyncio.run(asking())
+
+
+def hosts_alive() -> list[Process]:
+    return [process for process in descendants(os.getpid()) if process.command == TITLE]
+
+
+def test_a_shard_that_was_asked_for_is_committed_and_its_receipt_comes_back(hosts: Hosting, tmp_path: Path) -> None:
+    job = planned_job(rows(3), root=str(tmp_path), engine="echo")
+
+    receipt = ask(EngineActor(assignment(job), hosts), 0)
+
+    assert (receipt["shard"], receipt["succeeded"], receipt["failed"]) == ([0], [3], [0])
+    assert (receipt["engine"], receipt["engine_version"]) == (["echo"], ["1"])
+    assert set(job.commits()) == {0}
+    assert ids(job) == ["r0", "r1", "r2"]
+
+
+def test_a_host_has_the_environment_of_its_actor(
+    hosts: Hosting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = planned_job(rows(3), root=str(tmp_path), engine="echo")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+
+    ask(EngineActor(assignment(job), hosts), 0)
+
+    assert list(temporary.glob("batchctl-*.lock"))  # by which it claims its share of the machine
+
+
+def test_what_keeps_an_engine_from_starting_is_told(hosts: Hosting, tmp_path: Path) -> None:
+    job = planned_job(rows(1), root=str(tmp_path), engine="abacus")
+
+    with pytest.raises(UsageError, match="'abacus': expected one of"):
+        ask(EngineActor(assignment(job), hosts), 0)
+
+
+def test_an_error_that_is_none_of_ours_is_told_by_its_name(hosts: Hosting, tmp_path: Path) -> None:
+    nowhere = Assignment(str(tmp_path / uuid4().hex), epoch=1, replicas=1, world_size=1, rows=3)
+
+    with pytest.raises(JobFailed, match=r"ValueError: .* the job has no plan yet"):
+        ask(EngineActor(nowhere, hosts), 0)
+
+
+def test_a_host_ends_with_the_connection_of_its_actor(hosts: Hosting, tmp_path: Path) -> None:
+    job = planned_job(rows(3), root=str(tmp_path), engine="echo")
+    before = {process.pid for process in hosts_alive()}
+    connection = hosting.ask(hosts, assignment(job))
+    connection.send(0)
+    assert connection.recv()[0] == 0
+    (host,) = [process for process in hosts_alive() if process.pid not in before]
+
+    connection.close()
+
+    check_gone(lambda: [host] if host.is_alive else [], GONE_WITHIN_S)
