@@ -59,8 +59,6 @@ def connect(address: str | None, replicas: str | None) -> None:
                 "token where the cluster asks for one"
             ) from error
         return
-    # Ray gives its workers the lowest priority, which costs where anything else runs on the machine.
-    os.environ.setdefault("RAY_worker_niceness", "0")
     most = parse_replicas(replicas)[1] if replicas else sizing.gpu_count()
     ray.init(
         address="local",

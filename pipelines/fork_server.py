@@ -33,14 +33,12 @@ def forks() -> set[int]:
     return set(_forks)
 
 
-def fork(
-    *, target: Callable[..., None], name: str, kwargs: Mapping[str, Any], environment: Mapping[str, str]
-) -> context.ForkServerProcess:
-    """Return a process that calls `target` with `kwargs` in that `environment`, not started yet.
+def fork(*, target: Callable[..., None], name: str, kwargs: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    """Have `target` called with `kwargs` in a process with that `environment`, for which nobody waits.
 
-    It is a fork of the server that this process started, or came from.
+    Raises OSError or EOFError when the server is gone.
     """
-    return _ForkedProcess(target=_in_environment, args=(dict(environment), target), kwargs=kwargs, name=name)
+    _Popen(_process(target, name, kwargs, environment))
 
 
 class ForkedContext(context.ForkServerContext):
@@ -50,16 +48,20 @@ class ForkedContext(context.ForkServerContext):
         self, *, target: Callable[..., None], name: str, kwargs: dict[str, Any]
     ) -> context.ForkServerProcess:
         """Return the process that calls `target` with `kwargs`, not started yet."""
-        return fork(target=target, name=name, kwargs=kwargs, environment=os.environ)
+        return _process(target, name, kwargs, os.environ)
 
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """For an import: what it makes stays, and to look for garbage in it takes a fifth of vLLM's time."""
+    """For an import: what it makes stays, and to look for garbage in it takes a fifth of vLLM's time.
+
+    Nor is it looked for later, here or in a fork, which shares the memory as long as nobody touches it.
+    """
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         gc.enable()
 
 
@@ -67,6 +69,12 @@ class _ForkedProcess(context.ForkServerProcess):
     @staticmethod
     def _Popen(process_obj: process.BaseProcess) -> "_Popen":  # noqa: N802 - multiprocessing's name
         return _Popen(process_obj)
+
+
+def _process(
+    target: Callable[..., None], name: str, kwargs: Mapping[str, Any], environment: Mapping[str, str]
+) -> _ForkedProcess:
+    return _ForkedProcess(target=_in_environment, args=(dict(environment), target), kwargs=kwargs, name=name)
 
 
 class _Popen(popen_forkserver.Popen):

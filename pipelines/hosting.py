@@ -54,6 +54,6 @@ def _fork_hosts(listener: Listener) -> None:
             with listener.accept() as connection:
                 environment, assignment = connection.recv()
                 told = {"connection": connection, "assignment": assignment}
-                fork_server.fork(target=engine_host.main, name="host", kwargs=told, environment=environment).start()
+                fork_server.fork(target=engine_host.main, name="host", kwargs=told, environment=environment)
         except (OSError, EOFError, AuthenticationError):
             logger.exception("an engine actor has got no host")  # it sees its connection's end, and Ray starts another

@@ -91,9 +91,11 @@ def attend(options: argparse.Namespace) -> int:
 
 def run(job: JobStore, lease: Lease, pulse: Pulse, options: argparse.Namespace) -> Manifest:
     """Plan, run the shards that have no commit, close the ledger."""
-    from pipelines import cluster, hosting, inference, sizing
+    from pipelines import hosting
 
-    hosts = None if options.ray_address else hosting.serve(job.spec())  # vLLM is imported while Ray starts
+    hosts = None if options.ray_address else hosting.serve(job.spec())  # vLLM is imported while Ray is, and starts
+    from pipelines import cluster, inference, sizing
+
     gpus = 0 if options.ray_address else sizing.gpu_count()
     engines = cluster.expected_engines(job.spec(), options.replicas, gpus=gpus)
     with ThreadPoolExecutor(1, "plan") as planner:

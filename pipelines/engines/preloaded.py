@@ -1,6 +1,5 @@
 """What the fork server imports before any fork: vLLM, front end and engine. Of no use to anyone else."""
 
-import gc
 from contextlib import suppress
 
 from pipelines.fork_server import collector_paused
@@ -13,5 +12,3 @@ with collector_paused(), suppress(Exception):  # who needs what cannot be import
 
     if current_platform.is_cpu():
         import vllm.v1.worker.cpu_worker  # noqa: F401 - a CPU's worker is a fork, too
-
-gc.freeze()  # the forks share what is here: their collectors need not touch it
