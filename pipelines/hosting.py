@@ -7,7 +7,7 @@ docs/decisions/0014.
 import logging
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from threading import Thread
@@ -28,7 +28,7 @@ class Hosting:
     """Where hosts are asked for on a machine, and by which key."""
 
     address: str
-    key: bytes
+    key: bytes = field(repr=False)
 
 
 def serve(spec: JobSpec) -> Hosting:
