@@ -41,13 +41,17 @@ WATCH_INTERVAL_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a host is for. `replicas`: engines that share the job; `rows`: of the whole job."""
+    """What a host is for. `replicas`: engines that share the job; `rows`: of the whole job.
+
+    `first`: shards that will be asked for first, which it begins with as soon as it can.
+    """
 
     job_uri: str
     epoch: int
     replicas: int
     world_size: int
     rows: int
+    first: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class EngineHost:
         self._assignment = assignment
         self._job: JobStore
         self._guardian = Guardian()
+        self._begun: dict[int, asyncio.Future[Commit]] = {}
 
     async def serve(self) -> None:
         """Open the replica and watch over it. What keeps it from opening is told to whoever asks for a shard."""
@@ -104,7 +109,8 @@ class EngineHost:
         outcome: Outcome
         try:
             replica = await opening
-            outcome = receipt(await replica.run(shard), *replica.engine_identity())
+            commit = await (self._begun.pop(shard, None) or replica.run(shard))
+            outcome = receipt(commit, *replica.engine_identity())
         except* EngineDead:
             await self._leave(opening.result())
         except* Exception as errors:  # noqa: BLE001 - whoever asked hears of it
@@ -122,6 +128,7 @@ class EngineHost:
             past=past,
             replicas=self._assignment.replicas,
         )
+        self._begun = {shard: asyncio.ensure_future(replica.run(shard)) for shard in self._assignment.first}
         return replica
 
     async def _start_engine(self, waiting: Waiting) -> Engine:

@@ -32,7 +32,10 @@ def run_shards(
     waiting = [shard.index for shard in plan.shards if shard.index not in committed]
     if not waiting:
         return
-    assignment = Assignment(job.uri, epoch, replicas.most, replicas.world_size, plan.rows)
+    at_once = shards_at_once(plan, waiting)
+    # Ray Data hands out some ten shards a second at first. One engine gets them all, so it need not wait to be asked.
+    first = tuple(waiting[:at_once]) if replicas.most == 1 else ()
+    assignment = Assignment(job.uri, epoch, replicas.most, replicas.world_size, plan.rows, first)
     shards = ray.data.read_datasource(PlannedShards(waiting), num_cpus=0, override_num_blocks=1)
     receipts = shards.map_batches(
         EngineActor,
@@ -42,7 +45,7 @@ def run_shards(
         zero_copy_batch=True,
         num_cpus=1,
         num_gpus=replicas.gpus or None,
-        compute=_pool(replicas, shards_at_once(plan, waiting)),
+        compute=_pool(replicas, at_once),
         max_restarts=MAX_ENGINE_RESTARTS,
     )
     # prefetch_batches=0, because a prefetching iterator holds each receipt until the next one is there.

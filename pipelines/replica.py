@@ -7,7 +7,7 @@ never drains at a shard's end. Results go from here straight to the store. Knows
 import asyncio
 import logging
 from collections.abc import Awaitable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import partial
 from http import HTTPStatus
 from itertools import count
@@ -42,6 +42,8 @@ one half is in line while the other is answered, and each more than any admissio
 their prompts while the engine loads."""
 WORTH_KEEPING_TOGETHER = 0.03
 """The share of a file's prompts that its rows must have in common to be kept together rather than asked by length."""
+ENGINE_WAITS_S = 2.0
+"""How long an engine that is up waits at most for rows that are being read, so that they come to it in order."""
 ROWS_AT_A_TIME = 32
 """Rows that are decoded between two turns of the loop: a millisecond. Each turn costs as much as a row or two."""
 
@@ -81,7 +83,7 @@ class Replica:
         self._engine = asyncio.ensure_future(starting)
         self._admission = Admission(past.unexplained_deaths)
         self._shared = SharedAnswers()
-        self._engine.add_done_callback(self._open_window)
+        self._opening = asyncio.ensure_future(self._open_window())
         self._reading = asyncio.Lock()
         self._has_admitted = False
         self._stop: Stop | None = None
@@ -90,6 +92,9 @@ class Replica:
         self._in_line: dict[RowPlace, Request] = {}
         self._in_flight: dict[RowPlace, Request] = {}
         self._lining_up = asyncio.Lock()
+        self._arriving: set[int] = set()  # shards that are read, or whose rows are not all in line
+        self._none_arriving = asyncio.Event()
+        self._none_arriving.set()
         self._open: dict[int, OpenShard] = {}
         self._tries = count()  # a shard tried twice must not meet its own part
         self._died_with: tuple[str, ...] = ()  # the names of what was in flight when the engine died
@@ -100,10 +105,15 @@ class Replica:
 
         Raises EngineDead, InputChanged, StoreError, or what kept the engine from starting.
         """
-        standing = await asyncio.to_thread(self._job.commit_of, index)
-        if standing is not None:
-            return standing
-        opened = await self._read(self._plan.shards[index])
+        self._arrives(index)
+        try:
+            opened = await self._read(self._plan.shards[index])
+        except BaseException:
+            self._arrived(index)
+            raise
+        if isinstance(opened, Commit):
+            self._arrived(index)
+            return opened
         answering = asyncio.ensure_future(self._answer_rows(opened))  # in line, and in order, when the engine is up
         try:
             await self._ready()
@@ -160,7 +170,11 @@ class Replica:
 
     # --- one shard ---
 
-    async def _read(self, shard: Shard) -> OpenShard:
+    async def _read(self, shard: Shard) -> OpenShard | Commit:
+        """Return a shard with its rows, or the commit that it has already."""
+        standing = await asyncio.to_thread(self._job.commit_of, shard.index)
+        if standing is not None:
+            return standing
         planned = self._plan.inputs[shard.input]
         try:
             async with self._reading:  # the reader keeps one cursor per file: pieces in order, one pass
@@ -194,6 +208,7 @@ class Replica:
                 answering.create_task(self._answer_row(opened, row, request))
                 if row % ROWS_AT_A_TIME == 0:
                     await asyncio.sleep(0)  # the rows in flight come first
+            self._arrived(opened.shard.index)
 
     def _without_engine(self, opened: OpenShard, row: int, request: Request) -> Result | None:
         """The result of a row that no engine need be asked for; None for any other."""
@@ -286,14 +301,32 @@ class Replica:
             await asyncio.sleep(delay_s)
         return await engine.answer(request)
 
-    def _open_window(self, engine: "asyncio.Future[Engine]") -> None:
-        if not engine.cancelled() and engine.exception() is None:
-            if self._past.unexplained_deaths:
-                logger.warning(
-                    "%d engines died of no single row: fewer rows at once, until many are answered",
-                    self._past.unexplained_deaths,
-                )
-            self._admission.open(engine.result().window)
+    def _arrives(self, index: int) -> None:
+        self._arriving.add(index)
+        self._none_arriving.clear()
+
+    def _arrived(self, index: int) -> None:
+        self._arriving.discard(index)
+        if not self._arriving:
+            self._none_arriving.set()
+
+    async def _open_window(self) -> None:
+        """Let rows in when the engine is up and those asked for meanwhile are in line: in order from the first one on.
+
+        What keeps the engine from starting is told by `_ready`.
+        """
+        await asyncio.wait({self._engine})
+        if self._engine.cancelled() or self._engine.exception() is not None:
+            return
+        if self._past.unexplained_deaths:
+            logger.warning(
+                "%d engines died of no single row: fewer rows at once, until many are answered",
+                self._past.unexplained_deaths,
+            )
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ENGINE_WAITS_S):
+                await self._none_arriving.wait()
+        self._admission.open(self._engine.result().window)
 
 
 def _refusal(status: HTTPStatus, code: Code, message: str) -> Answer:

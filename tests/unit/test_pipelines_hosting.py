@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -27,8 +28,8 @@ def hosts() -> Hosting:
     return hosting.serve(make_spec(engine="echo"))
 
 
-def assignment(job: JobStore) -> Assignment:
-    return Assignment(job.uri, epoch=1, replicas=1, world_size=1, rows=3)
+def assignment(job: JobStore, *first: int) -> Assignment:
+    return Assignment(job.uri, epoch=1, replicas=1, world_size=1, rows=3, first=first)
 
 
 def ask(actor: EngineActor, shard: int) -> dict[str, list[object]]:
@@ -51,6 +52,23 @@ def test_a_shard_that_was_asked_for_is_committed_and_its_receipt_comes_back(host
     assert (receipt["engine"], receipt["engine_version"]) == (["echo"], ["1"])
     assert set(job.commits()) == {0}
     assert ids(job) == ["r0", "r1", "r2"]
+
+
+def test_a_host_begins_with_its_first_shards_unasked_and_gives_their_receipts_when_asked(
+    hosts: Hosting, tmp_path: Path
+) -> None:
+    job = planned_job(rows(600), root=str(tmp_path), engine="echo")
+    actor = EngineActor(assignment(job, 0, 1), hosts)
+    give_up_at = time.monotonic() + GONE_WITHIN_S
+    while len(job.commits()) < 2 and time.monotonic() < give_up_at:
+        time.sleep(0.02)
+    before = job.commits()
+
+    receipts = [ask(actor, shard) for shard in (1, 0)]
+
+    assert [receipt["shard"] for receipt in receipts] == [[1], [0]]
+    assert set(before) == {0, 1}
+    assert job.commits() == before
 
 
 def test_a_host_has_the_environment_of_its_actor(

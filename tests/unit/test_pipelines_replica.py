@@ -98,6 +98,19 @@ def test_the_window_bounds_what_is_in_flight_and_spans_shards() -> None:
     assert engine.asked == [f"r{number}" for number in range(40)]
 
 
+def test_rows_that_are_read_while_an_engine_starts_come_to_it_in_order_from_the_first_on() -> None:
+    job = planned_job([row(f"{n}", f"{'ab'[n % 2]} " * 300 + str(n)) for n in range(600)])
+    plan = job.plan()
+    assert plan is not None
+    assert len(plan.shards) > 1
+    engine = ScriptedEngine(window=1)
+
+    run_job(job, engine)
+
+    subjects = [int(custom_id) % 2 for custom_id in engine.asked]
+    assert subjects in (sorted(subjects), sorted(subjects, reverse=True))
+
+
 def test_a_committed_shard_is_not_answered_again() -> None:
     job = planned_job(rows(4), shard_rows=2)
     first = run_job(job, ScriptedEngine(), epoch=1)
