@@ -41,14 +41,11 @@ class EngineActor:
         """Hand on what the host sends. When the host is gone this process goes too, and Ray starts another one."""
         while True:
             try:
-                shard, outcome = self._hear()
+                heard: tuple[int, Outcome] = self._host.recv()
             except (EOFError, OSError):
                 os._exit(ENGINE_DEAD_EXIT)
+            shard, outcome = heard
             if isinstance(outcome, Receipt):
                 self._asked.pop(shard).set_result(outcome)
             else:
                 self._asked.pop(shard).set_exception(outcome)
-
-    def _hear(self) -> tuple[int, Outcome]:
-        heard: tuple[int, Outcome] = self._host.recv()
-        return heard

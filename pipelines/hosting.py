@@ -33,8 +33,9 @@ class Hosting:
 
 def serve(spec: JobSpec) -> Hosting:
     """Fork a host for every actor that asks, as long as this process lives; return at once."""
-    environment = sizing.engine_environment(sizing.this_machine(0, 1), 1, model=spec.model)
-    fork_server.start((*LIBRARIES.get(spec.engine, ()), HOST), environment if spec.engine in LIBRARIES else {})
+    libraries = LIBRARIES.get(spec.engine, ())
+    environment = sizing.engine_environment(sizing.this_machine(0, 1), 1, model=spec.model) if libraries else {}
+    fork_server.start((*libraries, HOST), environment)
     key = secrets.token_bytes()
     listener = Listener(family="AF_UNIX", backlog=ASKING_AT_ONCE, authkey=key)
     Thread(target=_fork_hosts, args=(listener,), name="hosting", daemon=True).start()

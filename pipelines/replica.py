@@ -106,13 +106,13 @@ class Replica:
         Raises EngineDead, InputChanged, StoreError, or what kept the engine from starting.
         """
         self._arrives(index)
+        opened: OpenShard | Commit | None = None
         try:
             opened = await self._read(self._plan.shards[index])
-        except BaseException:
-            self._arrived(index)
-            raise
+        finally:
+            if not isinstance(opened, OpenShard):  # it will not come into the line
+                self._arrived(index)
         if isinstance(opened, Commit):
-            self._arrived(index)
             return opened
         answering = asyncio.ensure_future(self._answer_rows(opened))  # in line, and in order, when the engine is up
         try:

@@ -1,16 +1,9 @@
 """From the engine's name in a job spec to a started engine; each is imported only when a job asks for it."""
 
-import asyncio
-from typing import TYPE_CHECKING
-
 from batch.errors import UsageError
 from batch.spec import JobSpec
 from pipelines.engines.base import Engine, Waiting
-from pipelines.fork_server import collector_paused
 from pipelines.sizing import Machine
-
-if TYPE_CHECKING:
-    from pipelines.engines.vllm import VllmEngine
 
 
 async def start_engine(spec: JobSpec, model: str, machine: Machine, *, rows: int, waiting: Waiting) -> Engine:
@@ -22,8 +15,9 @@ async def start_engine(spec: JobSpec, model: str, machine: Machine, *, rows: int
     """
     match spec.engine:
         case "vllm":
-            vllm_engine = await asyncio.to_thread(_import_vllm)
-            return await vllm_engine.start(spec, model, machine, rows=rows, waiting=waiting)
+            from pipelines.engines.vllm import VllmEngine  # at once: the fork server has imported it
+
+            return await VllmEngine.start(spec, model, machine, rows=rows, waiting=waiting)
         case "openai":
             from pipelines.engines.openai import OpenAIEngine
 
@@ -34,11 +28,3 @@ async def start_engine(spec: JobSpec, model: str, machine: Machine, *, rows: int
             return await EchoEngine.start(spec)
         case unknown:
             raise UsageError(f"engine {unknown!r}: expected one of vllm, openai, echo")
-
-
-def _import_vllm() -> "type[VllmEngine]":
-    """In a thread, since it takes ten seconds and more, in which the caller's loop has a job to watch."""
-    with collector_paused():
-        from pipelines.engines.vllm import VllmEngine
-
-    return VllmEngine
