@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from zlib import crc32
 
-from batch.request import Decoder, Request
+from batch.request import INPUTS, Decoder, Request
 from batch.spec import JobSpec
 from connectors.lines import Line
 
@@ -17,7 +17,7 @@ WINDOW_ROWS = 8192
 
 _CUTS_BYTES = (256, 512, 1024, 2048, 4096, 8192)
 _KEY = struct.Struct(f">{len(_CUTS_BYTES)}I")
-_FIELDS = (b'"messages"', b'"prompt"', b'"input"')
+_FIELDS = tuple(f'"{name}"'.encode() for name in INPUTS)
 _MOST_KEPT = 1 << 16
 
 

@@ -27,7 +27,7 @@ ENDPOINTS = (CHAT, COMPLETIONS, EMBEDDINGS, "/v1/score", "/score", "/v1/rerank",
 Fields = dict[str, Any]
 
 # A body without a URL is told by the field that holds its input.
-_INPUTS = {"messages": CHAT, "prompt": COMPLETIONS, "input": EMBEDDINGS}
+INPUTS = {"messages": CHAT, "prompt": COMPLETIONS, "input": EMBEDDINGS}
 _ERROR_TYPES = {400: "BadRequestError", 404: "NotFoundError"}
 
 
@@ -70,7 +70,7 @@ class Decoder:
         self._check = BodyCheck(max_logprobs=int(spec.engine_args.get("max_logprobs", DEFAULT_MAX_LOGPROBS)))
         self._template = _template(spec)
         self._templated_media = may_hold_address(orjson.dumps(spec.messages_template))
-        self._not_body = {"custom_id", spec.id_field, *spec.carry} - {"model", *_INPUTS}
+        self._not_body = {"custom_id", spec.id_field, *spec.carry} - {"model", *INPUTS}
 
     def decode(self, file: str, line: Line, *, duplicate: bool = False) -> Request | RowFailure:
         """Return what the line asks for, or why it cannot run. Never raises, whatever the bytes.
@@ -208,7 +208,7 @@ def _endpoint(row: Fields, body: Body) -> str:
 
 
 def _endpoint_of(body: Body) -> str:
-    for name, endpoint in _INPUTS.items():
+    for name, endpoint in INPUTS.items():
         if name in body:
             return endpoint
     problem = Problem(

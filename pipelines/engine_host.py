@@ -7,7 +7,6 @@ import asyncio
 import gc
 import logging
 import os
-import sys
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from threading import Thread
@@ -18,11 +17,11 @@ import orjson
 import setproctitle
 import uvloop
 
-from batch.errors import BatchError, JobFailed
 from batch.job_store import JobStore
 from batch.records import Commit
-from connectors.errors import InputError, StoreError
-from pipelines import sizing
+from connectors.errors import StoreError
+from pipelines import job_log, sizing
+from pipelines.causes import Ours, first_line, root_cause, unforeseen
 from pipelines.engines.base import Engine, EngineDead, Waiting
 from pipelines.engines.registry import start_engine
 from pipelines.guardian import Guardian
@@ -68,13 +67,13 @@ class Receipt:
     engine_config: str
 
 
-Outcome: TypeAlias = Receipt | BatchError | StoreError | InputError
+Outcome: TypeAlias = Receipt | Ours
 
 
 def main(connection: Connection, assignment: Assignment) -> None:
     """Answer each shard number that comes over the `connection` with `(number, outcome)`; end when it is closed."""
     setproctitle.setproctitle(TITLE)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout)
+    job_log.begin()
     uvloop.run(EngineHost(connection, assignment).serve())
 
 
@@ -181,20 +180,22 @@ class EngineHost:
 
 def receipt(commit: Commit, engine: str, version: str, config: dict[str, object]) -> Receipt:
     """Return what is told of a commit, and of the engine that made it."""
-    usage = commit.usage
-    tokens = usage.prompt_tokens, usage.completion_tokens
     return Receipt(
-        commit.shard, commit.succeeded, commit.failed, *tokens, engine, version, orjson.dumps(config).decode()
+        shard=commit.shard,
+        succeeded=commit.succeeded,
+        failed=commit.failed,
+        prompt_tokens=commit.usage.prompt_tokens,
+        completion_tokens=commit.usage.completion_tokens,
+        engine=engine,
+        engine_version=version,
+        engine_config=orjson.dumps(config).decode(),
     )
 
 
-def as_job_failure(error: BaseException) -> BatchError | StoreError | InputError:
+def as_job_failure(error: BaseException) -> Ours:
     """Return the error of ours at its root, else one that names it and says where the rest is: in the log."""
-    while not isinstance(error, BatchError | StoreError | InputError):
-        below = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
-        if below is None:
-            logger.error("an engine's process failed", exc_info=error)
-            words = str(error).split("\n")[0]
-            return JobFailed(f"{type(error).__name__}: {words} (the log has the whole story)")
-        error = below
-    return error
+    root = root_cause(error)
+    if isinstance(root, Ours):
+        return root
+    logger.error("an engine's process failed", exc_info=error)
+    return unforeseen(root, first_line(root))

@@ -30,6 +30,7 @@ from batch.records import Exit, Tally
 from batch.reordering import bring_together
 from batch.validation import find_failures
 from connectors.errors import InputError, StoreError
+from pipelines import job_log
 from pipelines.attempt import Pulse
 from pipelines.finalize import finalize
 
@@ -45,7 +46,7 @@ SHOWN_FAILURES = 20
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one attempt; return the exit code."""
     options = parse_options(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout)
+    job_log.begin()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, _interrupt)
     if options.foreground:

@@ -121,7 +121,7 @@ def test_killed_engine_and_killed_worker_lose_nothing(tmp_path: Path) -> None:
     await_commits(output, 3)
     kept = {path.name: path.read_bytes() for path in (output / "_job/commits").glob("[!.]*")}
     family = descendants(first.pid)
-    engine = [process for process in family if re.search("EngineCore|MapWorker", process.command)]
+    engine = [process for process in family if re.search("EngineCore|EngineHost|MapWorker", process.command)]
     assert engine
     next(p for p in family if p.parent == first.pid and "pipelines.worker" in p.command).kill()
     assert first.wait(60) == 1
