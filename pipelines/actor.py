@@ -23,8 +23,13 @@ class EngineActor:
 
     def __init__(self, assignment: Assignment, hosts: Hosting | None) -> None:
         """`hosts`: where hosts are asked for on this machine; None where nobody is known who has any."""
-        hosts = hosts or hosting.serve(JobStore.open(assignment.job_uri).spec())
-        self._host = hosting.ask(hosts, assignment)
+        if hosts is None:
+            hosting.import_libraries(JobStore.open(assignment.job_uri).spec())
+            hosts = hosting.serve()
+        try:
+            self._host = hosting.ask(hosts, assignment)
+        except (EOFError, OSError):
+            os._exit(ENGINE_DEAD_EXIT)
         self._asked: dict[int, Future[Receipt]] = {}
         Thread(target=self._listen, name="host", daemon=True).start()
 

@@ -1,10 +1,13 @@
 """The Ray cluster a job runs on: this machine, or the one at an address. Knows nothing of rows and shards."""
 
+import atexit
 import logging
 import os
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from threading import Event, Thread
 
 import ray
 
@@ -15,6 +18,11 @@ from pipelines import sizing
 logger = logging.getLogger(__name__)
 
 OBJECT_STORE_BYTES = 128 << 20  # it carries shard numbers and receipts only
+NICENESS = 5
+"""Of the cluster's own processes, on a machine that is ours."""
+WORKER_NICENESS = 15
+"""Of the processes that it has work done by: Ray's default."""
+START_WITHIN_S = 15.0
 CLUSTER_WAIT_S = 600.0
 POLL_S = 10.0
 
@@ -43,53 +51,50 @@ def parse_replicas(text: str) -> tuple[int, int]:
     return bounds
 
 
-def connect(address: str | None, replicas: str | None) -> None:
-    """Join the cluster at `address`, or make one of this machine. Ray's usage reports are off unless turned on.
+def connect(address: str | None, replicas: str | None) -> Future[None]:
+    """Begin to join the cluster at `address`, or to make one of this machine; the result is there when that is.
 
-    Raises ResourcesUnavailable when no cluster lets us in.
+    It may be ResourcesUnavailable: no cluster lets us in. A cluster of this machine ends with the thread that makes it,
+    by the kernel's PR_SET_PDEATHSIG, so that thread stays; and it inherits its niceness, so that Ray starts on what
+    an engine leaves of the cores.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # its usage reports are off unless turned on
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-    if address is not None:
+    connected = Future[None]()
+    connected.set_running_or_notify_cancel()
+    # Ray's shutdown comes after this one. In the midst of its start it would leave some of its processes behind.
+    atexit.register(wait, [connected], START_WITHIN_S)
+
+    def stay() -> None:
         try:
-            ray.init(address=address, log_to_driver=True, logging_config=_in_plain_text())
-        except ConnectionError as error:
-            raise ResourcesUnavailable(
-                f"no Ray cluster lets us in at {address}: {error}; check the address, and RAY_AUTH_MODE=token with its "
-                "token where the cluster asks for one"
-            ) from error
-        return
-    most = parse_replicas(replicas)[1] if replicas else sizing.gpu_count()
-    ray.init(
-        address="local",
-        num_cpus=max(len(os.sched_getaffinity(0)), most + 1),  # logical: an engine and the source take one each
-        object_store_memory=OBJECT_STORE_BYTES,
-        include_dashboard=False,
-        log_to_driver=True,
-        logging_config=_in_plain_text(),
-    )
+            if address is None:
+                _make_cluster(replicas)
+            else:
+                _join_cluster(address)
+            connected.set_result(None)
+        except Exception as error:  # noqa: BLE001 - whoever waits hears of it
+            connected.set_exception(error)
+        Event().wait()
+
+    Thread(target=stay, name="cluster", daemon=True).start()
+    return connected
 
 
-def expected_engines(spec: JobSpec, replicas: str | None, *, gpus: int) -> int:
-    """Return how many engines the job may get, as far as can be told before a cluster is connected.
-
-    `gpus`: of this machine; 0 where the cluster is elsewhere.
-    """
-    if replicas:
-        return parse_replicas(replicas)[1]
-    return max(1, gpus // _world_size(spec)) if spec.engine == "vllm" else 1
-
-
-def choose_replicas(spec: JobSpec, replicas: str | None) -> Replicas:
-    """Decide how many engines the job gets of the connected cluster.
+def choose_replicas(spec: JobSpec, replicas: str | None, *, gpus: int) -> Replicas:
+    """Decide how many engines the job gets of a cluster with so many `gpus`; of `expected` ones before it is there.
 
     Without a wish, one engine per set of GPUs, and one on a machine without GPU.
     """
-    world_size = _world_size(spec)
-    available = int(ray.cluster_resources().get("GPU", 0)) if spec.engine == "vllm" else 0
-    gpus = world_size if available else 0
+    tensor, pipeline = (int(spec.engine_args.get(f"{kind}_parallel_size", 1)) for kind in ("tensor", "pipeline"))
+    world_size = tensor * pipeline
+    available = gpus if spec.engine == "vllm" else 0
     fewest, most = parse_replicas(replicas) if replicas else (max(1, available // world_size),) * 2
-    return Replicas(fewest, most, gpus, world_size)
+    return Replicas(fewest, most, world_size if available else 0, world_size)
+
+
+def gpu_count() -> int:
+    """Return the number of GPUs of the connected cluster."""
+    return int(ray.cluster_resources().get("GPU", 0))
 
 
 def require(replicas: Replicas, *, is_local: bool) -> None:
@@ -112,9 +117,28 @@ def require(replicas: Replicas, *, is_local: bool) -> None:
         time.sleep(POLL_S)
 
 
-def _world_size(spec: JobSpec) -> int:
-    tensor, pipeline = (spec.engine_args.get(f"{kind}_parallel_size", 1) for kind in ("tensor", "pipeline"))
-    return int(tensor) * int(pipeline)
+def _make_cluster(replicas: str | None) -> None:
+    os.nice(NICENESS)
+    os.environ.setdefault("RAY_worker_niceness", str(WORKER_NICENESS - NICENESS))  # it comes on top
+    most = parse_replicas(replicas)[1] if replicas else sizing.gpu_count()
+    ray.init(
+        address="local",
+        num_cpus=max(len(os.sched_getaffinity(0)), most + 1),  # logical: an engine and the source take one each
+        object_store_memory=OBJECT_STORE_BYTES,
+        include_dashboard=False,
+        log_to_driver=True,
+        logging_config=_in_plain_text(),
+    )
+
+
+def _join_cluster(address: str) -> None:
+    try:
+        ray.init(address=address, log_to_driver=True, logging_config=_in_plain_text())
+    except ConnectionError as error:
+        raise ResourcesUnavailable(
+            f"no Ray cluster lets us in at {address}: {error}; check the address, and RAY_AUTH_MODE=token with its "
+            "token where the cluster asks for one"
+        ) from error
 
 
 def _in_plain_text() -> ray.LoggingConfig:

@@ -11,8 +11,12 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import context, forkserver, popen_forkserver, process, reduction, resource_tracker, spawn, util
-from typing import Any
+from threading import Thread
+from typing import Any, NoReturn
+
+PARENT_GONE_EXIT = 19
 
 _forks: set[int] = set()
 
@@ -42,13 +46,16 @@ def fork(*, target: Callable[..., None], name: str, kwargs: Mapping[str, Any], e
 
 
 class ForkedContext(context.ForkServerContext):
-    """For libraries that take a context of multiprocessing: its processes are forks with this one's environment."""
+    """For libraries that take a context of multiprocessing: its processes are forks with this one's environment.
+
+    They end with this process, however that ends.
+    """
 
     def Process(  # type: ignore[override]  # noqa: N802 - multiprocessing's name
         self, *, target: Callable[..., None], name: str, kwargs: dict[str, Any]
     ) -> context.ForkServerProcess:
         """Return the process that calls `target` with `kwargs`, not started yet."""
-        return _process(target, name, kwargs, os.environ)
+        return _process(partial(_with_parent, target), name, kwargs, os.environ)
 
 
 @contextmanager
@@ -127,6 +134,18 @@ def _in_environment(environment: dict[str, str], target: Callable[..., None], /,
     for name, value in environment.items() - os.environ.items():  # no others: setproctitle needs them where they lie
         os.environ[name] = value
     target(**arguments)
+
+
+def _with_parent(target: Callable[..., None], /, **arguments: object) -> None:
+    Thread(target=_leave_with_parent, name="parent", daemon=True).start()
+    target(**arguments)
+
+
+def _leave_with_parent() -> NoReturn:
+    parent = process.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(PARENT_GONE_EXIT)
 
 
 @contextmanager

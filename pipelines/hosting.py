@@ -1,15 +1,19 @@
 """How an actor comes to its host: it asks whoever forks hosts on its machine, for a job's own cluster the worker.
 
-So vLLM is imported once on a machine, while Ray starts, however many engines there are and however often they die.
-docs/decisions/0014.
+So vLLM is imported once on a machine, while Ray starts, however many engines there are and however often they die. And
+the host of a job's only engine need not wait for Ray: it is forked before its actor is there to ask for one.
+docs/decisions/0014, 0015.
 """
 
 import logging
 import os
 import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import AuthenticationError
+from multiprocessing import AuthenticationError, Pipe
 from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.reduction import recv_handle, send_handle
 from threading import Thread
 
 from batch.spec import JobSpec
@@ -31,30 +35,60 @@ class Hosting:
     key: bytes = field(repr=False)
 
 
-def serve(spec: JobSpec) -> Hosting:
-    """Fork a host for every actor that asks, as long as this process lives; return at once."""
+def import_libraries(spec: JobSpec) -> None:
+    """Start the server that hosts are forked from, and be back at once: it imports what the job's engine needs."""
     libraries = LIBRARIES.get(spec.engine, ())
     environment = sizing.engine_environment(sizing.this_machine(0, 1), 1, model=spec.model) if libraries else {}
     fork_server.start((*libraries, HOST), environment)
+
+
+def serve(ahead: Assignment | None = None) -> Hosting:
+    """Fork a host for every actor that asks, as long as this process lives, when the libraries are imported.
+
+    `ahead`: what the first actor will be assigned. Its host has the environment of this process, and is forked as soon
+    as it can be, not when that actor asks.
+    """
     key = secrets.token_bytes()
     listener = Listener(family="AF_UNIX", backlog=ASKING_AT_ONCE, authkey=key)
-    Thread(target=_fork_hosts, args=(listener,), name="hosting", daemon=True).start()
+    Thread(target=_fork_hosts, args=(listener, ahead), name="hosting", daemon=True).start()
     return Hosting(str(listener.address), key)
 
 
 def ask(hosting: Hosting, assignment: Assignment) -> Connection:
-    """Return the connection to a new host, which has the environment of this process and ends when that is closed."""
-    connection = Client(hosting.address, authkey=hosting.key)
-    connection.send((dict(os.environ), assignment))
-    return connection
+    """Return the connection to a host, which ends when that is closed. A new one has the environment of this process.
+
+    Raises OSError or EOFError where there is none to be had.
+    """
+    with Client(hosting.address, authkey=hosting.key) as asking:
+        asking.send((dict(os.environ), assignment))
+        return Connection(recv_handle(asking))
 
 
-def _fork_hosts(listener: Listener) -> None:
+def _fork_hosts(listener: Listener, ahead: Assignment | None) -> None:
+    waiting: list[Connection] = []
+    if ahead:
+        with _reported():
+            waiting.append(_fork(dict(os.environ), ahead))
     while True:
-        try:
-            with listener.accept() as connection:
-                environment, assignment = connection.recv()
-                told = {"connection": connection, "assignment": assignment}
-                fork_server.fork(target=engine_host.main, name="host", kwargs=told, environment=environment)
-        except (OSError, EOFError, AuthenticationError):
-            logger.exception("an engine actor has got no host")  # it sees its connection's end, and Ray starts another
+        with _reported(), listener.accept() as asking:
+            environment, assignment = asking.recv()
+            with waiting.pop() if waiting else _fork(environment, assignment) as host:
+                send_handle(asking, host.fileno(), os.getpid())
+
+
+def _fork(environment: Mapping[str, str], assignment: Assignment) -> Connection:
+    """Return the connection to a new host."""
+    ours, its = Pipe()
+    with its:
+        told = {"connection": its, "assignment": assignment}
+        fork_server.fork(target=engine_host.main, name="host", kwargs=told, environment=environment)
+    return ours
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """What keeps a host from being forked is not the end of the others: its actor is told by its connection's end."""
+    try:
+        yield
+    except (OSError, EOFError, AuthenticationError):
+        logger.exception("an engine actor has got no host")

@@ -28,14 +28,10 @@ def run_shards(
 
     `hosts`: where this machine's engine actors ask for their hosts; None where they run on machines of a cluster.
     """
-    committed = job.committed_shards()
-    waiting = [shard.index for shard in plan.shards if shard.index not in committed]
+    waiting = waiting_shards(job, plan)
     if not waiting:
         return
-    at_once = shards_at_once(plan, waiting)
-    # Ray Data hands out some ten shards a second at first. One engine gets them all, so it need not wait to be asked.
-    first = tuple(waiting[:at_once]) if replicas.most == 1 else ()
-    assignment = Assignment(job.uri, epoch, replicas.most, replicas.world_size, plan.rows, first)
+    assignment = assign(job, plan, waiting, epoch=epoch, replicas=replicas)
     shards = ray.data.read_datasource(PlannedShards(waiting), num_cpus=0, override_num_blocks=1)
     receipts = shards.map_batches(
         EngineActor,
@@ -45,7 +41,7 @@ def run_shards(
         zero_copy_batch=True,
         num_cpus=1,
         num_gpus=replicas.gpus or None,
-        compute=_pool(replicas, at_once),
+        compute=_pool(replicas, shards_at_once(plan, waiting)),
         max_restarts=MAX_ENGINE_RESTARTS,
     )
     # prefetch_batches=0, because a prefetching iterator holds each receipt until the next one is there.
@@ -53,6 +49,21 @@ def run_shards(
         for block in receipts.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for row in block.to_pylist():
                 yield Receipt(**row)
+
+
+def waiting_shards(job: JobStore, plan: Plan) -> list[int]:
+    """Return the numbers of the shards that have no commit."""
+    committed = job.committed_shards()
+    return [shard.index for shard in plan.shards if shard.index not in committed]
+
+
+def assign(job: JobStore, plan: Plan, waiting: Sequence[int], *, epoch: int, replicas: Replicas) -> Assignment:
+    """Return what each engine's host is told of a job with `waiting` shards.
+
+    Ray Data hands out some ten shards a second at first. One engine gets them all, so it need not wait to be asked.
+    """
+    first = tuple(waiting[: shards_at_once(plan, waiting)]) if replicas.most == 1 else ()
+    return Assignment(job.uri, epoch, replicas.most, replicas.world_size, plan.rows, first)
 
 
 def configure_ray_data() -> None:

@@ -11,7 +11,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from threading import Thread
 from typing import NoReturn
@@ -94,28 +93,34 @@ def run(job: JobStore, lease: Lease, pulse: Pulse, options: argparse.Namespace) 
     """Plan, run the shards that have no commit, close the ledger."""
     from pipelines import hosting
 
-    hosts = None if options.ray_address else hosting.serve(job.spec())  # vLLM is imported while Ray is, and starts
+    spec, epoch, is_local = job.spec(), lease.epoch.number, options.ray_address is None
+    if is_local:
+        hosting.import_libraries(spec)  # while Ray is imported, and starts
     from pipelines import cluster, inference, sizing
 
-    gpus = 0 if options.ray_address else sizing.gpu_count()
-    engines = cluster.expected_engines(job.spec(), options.replicas, gpus=gpus)
-    with ThreadPoolExecutor(1, "plan") as planner:
-        planning = planner.submit(plan_job, job, pulse, engines=engines)  # while Ray starts
-        cluster.connect(options.ray_address, options.replicas)
-        plan = planning.result()
+    connected = cluster.connect(options.ray_address, options.replicas)
+    gpus = sizing.gpu_count() if is_local else 0
+    expected = cluster.choose_replicas(spec, options.replicas, gpus=gpus)
+    plan = plan_job(job, pulse, engines=expected.most)  # while Ray starts
     pulse.planned(plan)
-    replicas = cluster.choose_replicas(job.spec(), options.replicas)
-    cluster.require(replicas, is_local=options.ray_address is None)
+    waiting = inference.waiting_shards(job, plan)
+    ahead = None
+    if waiting and expected.most == 1 and expected.gpus == gpus:  # it gets all GPUs: Ray need not choose
+        ahead = inference.assign(job, plan, waiting, epoch=epoch, replicas=expected)
+    hosts = hosting.serve(ahead) if is_local else None
+    connected.result()
+    replicas = cluster.choose_replicas(spec, options.replicas, gpus=cluster.gpu_count())
+    cluster.require(replicas, is_local=is_local)
     inference.configure_ray_data()
-    engine = EngineIdentity(job.spec().engine, "", {})
-    for receipt in inference.run_shards(job, plan, epoch=lease.epoch.number, replicas=replicas, hosts=hosts):
+    engine = EngineIdentity(spec.engine, "", {})
+    for receipt in inference.run_shards(job, plan, epoch=epoch, replicas=replicas, hosts=hosts):
         pulse.settled(
             receipt.shard,
             Tally(receipt.succeeded, receipt.failed, receipt.prompt_tokens, receipt.completion_tokens),
         )
         engine = EngineIdentity(receipt.engine, receipt.engine_version, orjson.loads(receipt.engine_config))
     pulse.writing()
-    return finalize(job, plan, epoch=lease.epoch.number, engine=engine, clock=SystemClock())
+    return finalize(job, plan, epoch=epoch, engine=engine, clock=SystemClock())
 
 
 def plan_job(job: JobStore, pulse: Pulse, *, engines: int) -> Plan:

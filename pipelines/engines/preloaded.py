@@ -11,4 +11,4 @@ with collector_paused(), suppress(Exception):  # who needs what cannot be import
     import pipelines.engines.vllm  # noqa: F401
 
     if current_platform.is_cpu():
-        import vllm.v1.worker.cpu_worker  # noqa: F401 - a CPU's worker is a fork, too
+        import pipelines.engines.cpu_worker  # noqa: F401 - a CPU's worker is a fork, too

@@ -164,6 +164,10 @@ def _configure(arguments: Namespace, machine: Machine) -> VllmConfig:
         if config.cache_config.kv_cache_memory_bytes is None:
             useful = _useful_kv_cache_bytes(config)
             config.cache_config.kv_cache_memory_bytes = sizing.cpu_kv_cache_bytes(machine, useful)
+        from pipelines.engines import cpu_worker  # the CUDA build of vLLM may lack what it stands on
+
+        if config.parallel_config.worker_cls == cpu_worker.VLLMS_OWN:
+            config.parallel_config.worker_cls = cpu_worker.NAME
     if config.scheduler_config.scheduler_cls is None:
         name = "FinalOnlyAsyncScheduler" if config.scheduler_config.async_scheduling else "FinalOnlyScheduler"
         config.scheduler_config.scheduler_cls = f"pipelines.engines.final_only.{name}"

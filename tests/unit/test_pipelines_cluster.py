@@ -4,7 +4,7 @@ import pytest
 from specs import job_spec
 
 from batch.errors import UsageError
-from pipelines.cluster import expected_engines, parse_replicas
+from pipelines.cluster import Replicas, choose_replicas, parse_replicas
 
 
 @pytest.mark.parametrize(("text", "bounds"), [("1", (1, 1)), ("8", (8, 8)), ("1:4", (1, 4)), ("4:4", (4, 4))])
@@ -21,21 +21,21 @@ def test_other_replicas_are_refused_by_name_and_value(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gpus", "replicas", "arguments", "engines"),
+    ("gpus", "replicas", "arguments", "chosen"),
     [
-        (8, None, {}, 8),
-        (8, None, {"tensor_parallel_size": 2}, 4),
-        (8, None, {"tensor_parallel_size": 4, "pipeline_parallel_size": 4}, 1),
-        (8, "3", {}, 3),
-        (0, "2:6", {}, 6),
-        (0, None, {}, 1),
+        (8, None, {}, Replicas(8, 8, 1, 1)),
+        (8, None, {"tensor_parallel_size": 2}, Replicas(4, 4, 2, 2)),
+        (8, None, {"tensor_parallel_size": 4, "pipeline_parallel_size": 4}, Replicas(1, 1, 16, 16)),
+        (8, "3", {}, Replicas(3, 3, 1, 1)),
+        (0, "2:6", {}, Replicas(2, 6, 0, 1)),
+        (0, None, {"tensor_parallel_size": 2}, Replicas(1, 1, 0, 2)),
     ],
 )
-def test_the_engines_to_expect_are_those_that_were_asked_for_or_fit_the_machine(
-    gpus: int, replicas: str | None, arguments: dict[str, object], engines: int
+def test_replicas_are_those_that_were_asked_for_or_fit_the_gpus(
+    gpus: int, replicas: str | None, arguments: dict[str, object], chosen: Replicas
 ) -> None:
-    assert expected_engines(job_spec(engine_args=arguments), replicas, gpus=gpus) == engines
+    assert choose_replicas(job_spec(engine_args=arguments), replicas, gpus=gpus) == chosen
 
 
-def test_an_engine_without_a_gpu_is_one() -> None:
-    assert expected_engines(job_spec(engine="echo"), None, gpus=8) == 1
+def test_an_engine_that_needs_no_gpu_is_one_and_takes_none() -> None:
+    assert choose_replicas(job_spec(engine="echo"), None, gpus=8) == Replicas(1, 1, 0, 1)

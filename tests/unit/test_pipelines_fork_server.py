@@ -5,12 +5,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from attempts import check_gone
+from processes import descendants
 
 from pipelines import fork_server
 from pipelines.fork_server import ForkedContext, collector_paused
+
+GONE_WITHIN_S = 10.0
 
 
 def write_what_it_sees(*, target: Path, variable: str) -> None:
@@ -29,6 +34,16 @@ def fork_another(*, target: Path) -> None:
     process.start()
     process.join()
     target.with_suffix(".server").write_text(str(os.getppid()))
+
+
+def sleep_long(*, target: Path) -> None:
+    target.write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def sleep_above_another(*, target: Path) -> None:
+    ForkedContext().Process(target=sleep_long, name="below", kwargs={"target": target}).start()
+    time.sleep(60)
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +90,21 @@ def test_a_fork_has_forks_from_the_server_that_it_came_from(tmp_path: Path) -> N
     assert process.exitcode == 0
     _, parent = seen.read_text().rsplit(maxsplit=1)
     assert parent == seen.with_suffix(".server").read_text()
+
+
+def test_a_fork_ends_with_its_parent_however_that_ends(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    parent = ForkedContext().Process(target=sleep_above_another, name="host", kwargs={"target": seen})
+    parent.start()
+    give_up_at = time.monotonic() + GONE_WITHIN_S
+    while not seen.exists() or not seen.read_text():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
+    (below,) = [process for process in descendants(os.getpid()) if process.pid == int(seen.read_text())]
+
+    parent.kill()
+
+    check_gone(lambda: [below] if below.is_alive else [], GONE_WITHIN_S)
 
 
 STARTING = """

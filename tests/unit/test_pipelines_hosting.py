@@ -15,6 +15,7 @@ from processes import Process, descendants
 
 from batch.errors import JobFailed, UsageError
 from batch.job_store import JobStore
+from batch.records import Commit
 from pipelines import hosting
 from pipelines.actor import EngineActor
 from pipelines.engine_host import TITLE, Assignment
@@ -25,7 +26,8 @@ GONE_WITHIN_S = 10.0
 
 @pytest.fixture(scope="module")
 def hosts() -> Hosting:
-    return hosting.serve(make_spec(engine="echo"))
+    hosting.import_libraries(make_spec(engine="echo"))
+    return hosting.serve()
 
 
 def assignment(job: JobStore, *first: int) -> Assignment:
@@ -37,6 +39,14 @@ def ask(actor: EngineActor, shard: int) -> dict[str, list[object]]:
         return await actor(pa.table({"shard": [shard]}))
 
     return asyncio.run(asking())
+
+
+def commits(job: JobStore, number: int) -> dict[int, Commit]:
+    """Those of the job when there are so many."""
+    give_up_at = time.monotonic() + GONE_WITHIN_S
+    while len(job.commits()) < number and time.monotonic() < give_up_at:
+        time.sleep(0.02)
+    return job.commits()
 
 
 def hosts_alive() -> list[Process]:
@@ -59,16 +69,44 @@ def test_a_host_begins_with_its_first_shards_unasked_and_gives_their_receipts_wh
 ) -> None:
     job = planned_job(rows(600), root=str(tmp_path), engine="echo")
     actor = EngineActor(assignment(job, 0, 1), hosts)
-    give_up_at = time.monotonic() + GONE_WITHIN_S
-    while len(job.commits()) < 2 and time.monotonic() < give_up_at:
-        time.sleep(0.02)
-    before = job.commits()
+    before = commits(job, 2)
 
     receipts = [ask(actor, shard) for shard in (1, 0)]
 
     assert [receipt["shard"] for receipt in receipts] == [[1], [0]]
     assert set(before) == {0, 1}
     assert job.commits() == before
+
+
+@pytest.mark.usefixtures("hosts")
+def test_a_host_ahead_begins_before_there_is_an_actor_and_is_the_first_ones(tmp_path: Path) -> None:
+    job = planned_job(rows(600), root=str(tmp_path), engine="echo")
+    earlier = {process.pid for process in hosts_alive()}
+    ahead = hosting.serve(assignment(job, 0, 1))
+    before = commits(job, 2)
+
+    actor = EngineActor(assignment(job, 0, 1), ahead)
+    receipts = [ask(actor, shard) for shard in (0, 1)]
+
+    assert [receipt["shard"] for receipt in receipts] == [[0], [1]]
+    assert set(before) == {0, 1}
+    assert job.commits() == before
+    assert len({process.pid for process in hosts_alive()} - earlier) == 1
+
+
+@pytest.mark.usefixtures("hosts")
+def test_when_a_host_ahead_has_died_its_actor_is_told_and_the_next_one_gets_another(tmp_path: Path) -> None:
+    job = planned_job(rows(3), root=str(tmp_path), engine="echo")
+    earlier = {process.pid for process in hosts_alive()}
+    ahead = hosting.serve(assignment(job, 0))
+    commits(job, 1)
+    (host,) = [process for process in hosts_alive() if process.pid not in earlier]
+    host.kill()
+
+    with hosting.ask(ahead, assignment(job)) as connection, pytest.raises(EOFError):
+        connection.recv()
+
+    assert ask(EngineActor(assignment(job), ahead), 0)["succeeded"] == [3]
 
 
 def test_a_host_has_the_environment_of_its_actor(
