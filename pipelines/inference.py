@@ -5,6 +5,7 @@ The actors commit; what comes back here are receipts, for counting. Knows nothin
 
 from collections.abc import Iterator, Sequence
 
+import pyarrow as pa
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext
 
@@ -16,7 +17,6 @@ from pipelines.engine_host import Assignment, Receipt
 from pipelines.failures import job_failures
 from pipelines.hosting import Hosting
 from pipelines.replica import TARGET_OPEN_ROWS
-from pipelines.source import PlannedShards
 
 MAX_ENGINE_RESTARTS = 20
 
@@ -32,7 +32,7 @@ def run_shards(
     if not waiting:
         return
     assignment = assign(job, plan, waiting, epoch=epoch, replicas=replicas)
-    shards = ray.data.read_datasource(PlannedShards(waiting), num_cpus=0, override_num_blocks=1)
+    shards = ray.data.from_blocks([pa.table({"shard": [index]}) for index in waiting])
     receipts = shards.map_batches(
         EngineActor,
         fn_constructor_args=(assignment, hosts),
@@ -60,7 +60,7 @@ def waiting_shards(job: JobStore, plan: Plan) -> list[int]:
 def assign(job: JobStore, plan: Plan, waiting: Sequence[int], *, epoch: int, replicas: Replicas) -> Assignment:
     """Return what each engine's host is told of a job with `waiting` shards.
 
-    Ray Data hands out some ten shards a second at first. One engine gets them all, so it need not wait to be asked.
+    One engine gets them all, so it need not wait until Ray Data is up and hands out the first ones.
     """
     first = tuple(waiting[: shards_at_once(plan, waiting)]) if replicas.most == 1 else ()
     return Assignment(job.uri, epoch, replicas.most, replicas.world_size, plan.rows, first)

@@ -5,10 +5,10 @@ from contextlib import suppress
 from pipelines.fork_server import collector_paused
 
 with collector_paused(), suppress(Exception):  # who needs what cannot be imported tries again, and says why
-    import vllm.v1.engine.core
+    import vllm.v1.engine.core  # noqa: F401
     from vllm.platforms import current_platform
 
-    import pipelines.engines.vllm  # noqa: F401
+    import pipelines.engines.vllm
 
     if current_platform.is_cpu():
         import pipelines.engines.cpu_worker  # noqa: F401 - a CPU's worker is a fork, too
