@@ -1,6 +1,7 @@
 """vLLM's schedulers and ours, which also count their steps: given to an engine by name, as its `scheduler_cls`.
 
-They decide nothing: each calls what it counts. In the time of a step is what vLLM does between the end of `schedule`
+Some only note when their first request came, for callers that cannot know. They decide nothing: each calls what it
+counts. In the time of a step is what vLLM does between the end of `schedule`
 and the beginning of `update_from_output`, which is the model, but for microseconds.
 """
 
@@ -15,14 +16,30 @@ from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.engine import EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
+from vllm.v1.request import Request
 
-from benchmarks.steps import STEPS_FOLDER, Meter, Planned
+from benchmarks.steps import FIRST_REQUEST, STEPS_FOLDER, Meter, Planned
 from pipelines.engines.final_only import FinalOnlyAsyncScheduler, FinalOnlyScheduler
 
 WRITE_EVERY_S = 1.0
 
 
-class Measured(Scheduler):
+class Noting(Scheduler):
+    """Writes the Unix time of its first request to the file that the environment names, if it names one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._first_request = os.environ.get(FIRST_REQUEST)
+
+    def add_request(self, request: Request) -> None:
+        """Let a request into vLLM's line."""
+        if self._first_request is not None:
+            Path(self._first_request).write_text(str(time.time()))
+            self._first_request = None
+        super().add_request(request)
+
+
+class Measured(Noting):
     """Counts steps, and writes what it has counted every second and whenever the engine has no row left.
 
     So often, because many an engine process is killed at its end.
@@ -83,6 +100,14 @@ class Measured(Scheduler):
             unfinished = self._file.with_suffix(".tmp")
             unfinished.write_bytes(orjson.dumps(self._meter.steps))
             unfinished.replace(self._file)  # the process may be killed at any moment
+
+
+class NotingScheduler(Noting):
+    """vLLM's, of engines that schedule a step when the one before it is done."""
+
+
+class NotingAsyncScheduler(Noting, AsyncScheduler):
+    """vLLM's, of engines that schedule a step while the one before it is computed."""
 
 
 class MeasuredScheduler(Measured):

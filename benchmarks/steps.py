@@ -13,6 +13,9 @@ from benchmarks.tables import table
 STEPS_FOLDER = "BATCHCTL_BENCH_STEPS"
 """The environment variable that names the folder in which each engine writes its Steps, in a file of its own."""
 
+FIRST_REQUEST = "BATCHCTL_BENCH_FIRST_REQUEST"
+"""The environment variable that names the file in which an engine notes when its first request came."""
+
 
 @dataclass(slots=True)
 class Work:

@@ -94,6 +94,8 @@ class Peer:
     """What the arms of others have in common: a model, at their defaults or tuned to ours."""
 
     title: ClassVar[str]
+    timed_by: ClassVar[Mapping[str, str]] = {}
+    """Engine arguments without which it could not be timed."""
     model: str
     tuning: Tuning | None = None
     counts_steps: bool = False
@@ -105,9 +107,9 @@ class Peer:
 
     @property
     def engine_args(self) -> dict[str, str | int | bool]:
-        """The engine arguments that it is given; at its defaults none but the scheduler that counts."""
-        counting = {"scheduler_cls": measured_scheduler("")} if self.counts_steps else {}
-        return {**(self.tuning.engine_args if self.tuning else {}), **counting}
+        """The engine arguments that it is given; at its defaults none but what it is timed or counted by."""
+        counting = {"scheduler_cls": scheduler("Measured")} if self.counts_steps else {}
+        return {**self.timed_by, **(self.tuning.engine_args if self.tuning else {}), **counting}
 
     def environment(self) -> dict[str, str]:
         """All cores for the model; tuned, also what ours gives its engine."""
@@ -144,12 +146,12 @@ class Scripted(Peer):
         return Answered(**report)
 
 
-def measured_scheduler(of: Literal["", "FinalOnly"]) -> str:
-    """Return the name of the scheduler that counts, as vLLM takes it: instead of vLLM's own, or of ours.
+def scheduler(kind: Literal["Noting", "Measured", "MeasuredFinalOnly"]) -> str:
+    """Return the name of a scheduler of `measured_scheduler`, as vLLM takes it.
 
     vLLM overlaps the steps of a GPU unless told otherwise, and never those of a CPU.
     """
-    return f"benchmarks.measured_scheduler.Measured{of}{'Async' if sizing.gpu_count() else ''}Scheduler"
+    return f"benchmarks.measured_scheduler.{kind}{'Async' if sizing.gpu_count() else ''}Scheduler"
 
 
 def base_environment() -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Self
 
 import orjson
 
-from benchmarks.arms.base import Answered, ArmFailed, measured_scheduler
+from benchmarks.arms.base import Answered, ArmFailed, scheduler
 from benchmarks.workloads import SERVED_MODEL, Workload
 
 ADMITTED = re.compile(r"(\d{4}-\d\d-\d\d \S+) INFO \S+: first row admitted$", re.MULTILINE)
@@ -66,7 +66,7 @@ class Ours:
         )
 
     def measured(self) -> Self:
-        return replace(self, engine_args={**self.engine_args, "scheduler_cls": measured_scheduler("FinalOnly")})
+        return replace(self, engine_args={**self.engine_args, "scheduler_cls": scheduler("MeasuredFinalOnly")})
 
 
 def _results(output: Path) -> Iterator[bytes]:

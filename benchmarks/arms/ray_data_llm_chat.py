@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--requests", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--report", type=Path, required=True)
+    parser.add_argument("--first-request", type=Path, required=True, help="where its engine says when that came")
     parser.add_argument("--engine-args", type=json.loads, default={})
     parser.add_argument("--processor-args", type=json.loads, default={})
     parser.add_argument("--environment", type=json.loads, default={})
@@ -36,10 +37,11 @@ def main() -> None:
     )
     processor = build_processor(config, preprocess=request_of, postprocess=answer_of)
     processor(ray.data.read_json(str(options.requests))).write_json(str(options.output))
+    ended_at = time.time()
     answers = [json.loads(line) for part in options.output.glob("*.json") for line in part.open()]
     report = {
-        "admitted_at": min(answer["ended_at"] - answer["seconds"] for answer in answers),
-        "ended_at": time.time(),
+        "admitted_at": float(options.first_request.read_text()),
+        "ended_at": ended_at,
         "rows": len(answers),
         "completion_tokens": sum(answer["completion_tokens"] for answer in answers),
     }
@@ -59,8 +61,6 @@ def answer_of(row: dict[str, Any]) -> dict[str, Any]:
         "custom_id": row["custom_id"],
         "content": row["generated_text"],
         "completion_tokens": row["num_generated_tokens"],
-        "seconds": row["time_taken_llm"],
-        "ended_at": time.time(),
     }
 
 

@@ -16,6 +16,7 @@ from benchmarks.arms.ray_data_llm import RayDataLlm
 from benchmarks.arms.run_batch import RunBatch
 from benchmarks.measuring import Figures
 from benchmarks.processes import Cost
+from benchmarks.steps import FIRST_REQUEST
 from benchmarks.throughput import chosen, rotated, summary
 from benchmarks.workloads import write_chat, write_few_shot
 
@@ -85,9 +86,19 @@ def test_ray_data_llm_keeps_more_rows_in_flight_only_when_tuned(tmp_path: Path) 
     workload = write_chat(tmp_path, 2)
     tuned = RayDataLlm("model", Tuning({"block_size": 32}, {"KMP_BLOCKTIME": "1"})).command(workload, tmp_path)
     plain = RayDataLlm("model").command(workload, tmp_path)
-    assert '--engine-args={"block_size": 32}' in tuned
+    noting = '--engine-args={"scheduler_cls": "benchmarks.measured_scheduler.Noting'
+    assert any(word.startswith(noting) and '"block_size": 32' in word for word in tuned)
     assert any("max_concurrent_batches" in word for word in tuned)
-    assert {"--engine-args={}", "--processor-args={}"} <= set(plain)
+    assert any(word.startswith(noting) and "block_size" not in word for word in plain)
+    assert "--processor-args={}" in plain
+
+
+def test_ray_data_llms_engine_says_when_its_first_request_came(tmp_path: Path) -> None:
+    words = RayDataLlm("model").command(write_chat(tmp_path, 2), tmp_path)
+
+    (told,) = [word.removeprefix("--environment=") for word in words if word.startswith("--environment=")]
+    assert f"--first-request={orjson.loads(told)[FIRST_REQUEST]}" in words
+    assert "Measured" in str(RayDataLlm("model").measured().engine_args["scheduler_cls"])
 
 
 def test_our_start_is_the_first_admission_of_any_engine(tmp_path: Path) -> None:

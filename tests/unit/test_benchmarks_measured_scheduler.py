@@ -1,5 +1,6 @@
 """The schedulers that count: vLLM's own and ours, with tokens from a list in the place of a model."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -7,7 +8,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from benchmarks.measuring import counted_steps
-from benchmarks.steps import STEPS_FOLDER
+from benchmarks.steps import FIRST_REQUEST, STEPS_FOLDER
 from pipelines.models.random_weights import NAMED_SHAPES, build
 
 pytestmark = pytest.mark.vllm
@@ -171,3 +172,22 @@ def test_the_last_word_is_written_when_the_engine_ends(measured: MakeScheduler, 
     assert not list(tmp_path.rglob("*.json"))
     scheduler.shutdown()
     assert counted_steps(tmp_path).steps == 1
+
+
+@pytest.mark.parametrize("kind", ["NotingScheduler", "NotingAsyncScheduler", "MeasuredScheduler"])
+def test_the_first_request_is_noted_and_no_other(model: str, kind: str, tmp_path: Path, monkeypatch: Any) -> None:
+    from benchmarks import measured_scheduler
+    from benchmarks.simulated_engine import Device, new_scheduler
+
+    noted = tmp_path / "first-request"
+    monkeypatch.setenv(FIRST_REQUEST, str(noted))
+    monkeypatch.setenv(STEPS_FOLDER, str(tmp_path / "steps"))
+    scheduler = new_scheduler(model, Device(kv_tokens=1024), getattr(measured_scheduler, kind))
+    before = time.time()
+    add(scheduler, "a", prompt=[1, 2, 3], max_tokens=2)
+    first = noted.read_text()
+    add(scheduler, "b", prompt=[4, 5, 6], max_tokens=2)
+    run(scheduler)
+
+    assert before <= float(first) <= time.time()
+    assert noted.read_text() == first
