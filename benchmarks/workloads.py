@@ -29,7 +29,7 @@ ANSWER_TOKENS = (1, 4)
 KV_SHARE = 0.25
 """Of the tokens of all examples: what the KV cache of the few-shot workload holds."""
 EXAMPLE_TOKENS = 600
-FEW_SHOT_KV_TOKENS = round(KV_SHARE * SUBJECTS * EXAMPLE_TOKENS)
+FEW_SHOT_TOKENS = SUBJECTS * EXAMPLE_TOKENS
 HOT_SHARE = 0.4
 
 QUESTIONS_ON_A_SUBJECT = 4
@@ -114,17 +114,18 @@ def write_duplicates(folder: Path, rows: int, *, share: float, seed: int = SEED)
     return _write_chats(folder / file, chosen, name="chat")
 
 
-def write_few_shot(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
+def write_few_shot(folder: Path, rows: int, *, kv_share: float = KV_SHARE, seed: int = SEED) -> Workload:
     """Questions on 57 subjects, shuffled; those on one subject begin with the same 600 tokens of examples.
 
-    The KV cache holds a quarter of the examples, so that whoever takes the rows as they come computes most of them
-    again and again.
+    The KV cache holds `kv_share` of the examples: with a quarter, whoever takes the rows as they come computes most of
+    them again and again; with four times as many nobody has to.
     """
     random = Random(seed)
     examples = [_words(random, EXAMPLE_WORDS) for _ in range(SUBJECTS)]
     budgets = [random.randint(*ANSWER_TOKENS) for _ in range(rows)]
     chats = [Chat(f"{random.choice(examples)} {_words(random, QUESTION_WORDS)}", budget) for budget in budgets]
-    return _write_chats(folder / f"few-shot-{rows}.jsonl", chats, name="question", kv_tokens=FEW_SHOT_KV_TOKENS)
+    file = folder / f"few-shot{'-fits' * (kv_share > 1)}-{rows}.jsonl"
+    return _write_chats(file, chats, name="question", kv_tokens=round(kv_share * FEW_SHOT_TOKENS))
 
 
 def write_hot_few_shot(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
@@ -136,7 +137,7 @@ def write_hot_few_shot(folder: Path, rows: int, *, seed: int = SEED) -> Workload
         Chat(f"{subject} {_words(random, QUESTION_WORDS)}", random.randint(*ANSWER_TOKENS))
         for subject in random.choices(examples, weights, k=rows)
     ]
-    return _write_chats(folder / f"hot-few-shot-{rows}.jsonl", chats, kv_tokens=FEW_SHOT_KV_TOKENS)
+    return _write_chats(folder / f"hot-few-shot-{rows}.jsonl", chats, kv_tokens=round(KV_SHARE * FEW_SHOT_TOKENS))
 
 
 def write_scattered(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
@@ -154,12 +155,14 @@ def write_scattered(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
     return _write_chats(folder / f"scattered-{rows}.jsonl", chats, kv_tokens=kv_tokens)
 
 
-def write_long_last(folder: Path, rows: int, *, seed: int = SEED) -> Workload:
-    """The prompts of `write_chat`; nine in ten rows answer 32 tokens, the last tenth of the file 512."""
+def write_long(folder: Path, rows: int, *, shuffled: bool, seed: int = SEED) -> Workload:
+    """The prompts of `write_chat`; nine in ten rows answer 32 tokens, the others 512: the last ones, or any."""
     random = Random(seed)
     budgets = [SHORT_TOKENS] * (rows - rows // 10) + [LONG_TOKENS] * (rows // 10)
     chats = [Chat(_prompt(random), budget) for budget in budgets]
-    return _write_chats(folder / f"long-last-{rows}.jsonl", chats, name="chat")
+    if shuffled:
+        random.shuffle(chats)
+    return _write_chats(folder / f"long-{'any' if shuffled else 'last'}-{rows}.jsonl", chats, name="chat")
 
 
 def write_prompts(folder: Path, rows: int, *, prompts: int, seed: int = SEED) -> Workload:

@@ -53,10 +53,7 @@ def cpu_environment(machine: Machine, world_size: int) -> dict[str, str]:
 
 
 def cpu_kv_cache_bytes(machine: Machine, useful: int) -> int:
-    """Return the size of a CPU engine's KV cache: a quarter of the free memory, and no more than is `useful`.
-
-    vLLM fills all of it with zeros at the start (measured on a virtual machine: 1 to 2 s for each GiB).
-    """
+    """Return the size of a CPU engine's KV cache: a quarter of the free memory, and no more than is `useful`."""
     return min(useful, MAX_CPU_KV_CACHE_BYTES, max(GIB, machine.free_memory_bytes // 4))
 
 

@@ -14,6 +14,7 @@ from benchmarks.workloads import (
     write_documents,
     write_duplicates,
     write_few_shot,
+    write_long,
     write_mixed,
     write_prompts,
     write_scattered,
@@ -54,6 +55,25 @@ def test_questions_on_a_subject_begin_alike_and_the_cache_holds_a_quarter_of_the
     assert len(set(beginnings)) == 57
     assert beginnings != sorted(beginnings)
     assert workload.kv_tokens == 57 * 600 // 4
+
+
+def test_the_same_questions_with_a_cache_that_holds_all_examples(tmp_path: Path) -> None:
+    short, long = (write_few_shot(tmp_path, 100, kv_share=share) for share in (0.25, 4))
+
+    assert (short.name, long.name) == ("few-shot-100", "few-shot-fits-100")
+    assert short.digest == long.digest
+    assert long.kv_tokens == 4 * 57 * 600
+
+
+def test_long_answers_come_last_or_anywhere(tmp_path: Path) -> None:
+    def budgets(workload: Workload) -> list[int]:
+        return [orjson.loads(line)["body"]["max_tokens"] for line in workload.requests.read_bytes().splitlines()]
+
+    last, anywhere = (write_long(tmp_path, 200, shuffled=shuffled) for shuffled in (False, True))
+
+    assert budgets(last) == [32] * 180 + [512] * 20
+    assert sorted(budgets(anywhere)) == budgets(last) != budgets(anywhere)
+    assert last.completion_tokens == anywhere.completion_tokens == 180 * 32 + 20 * 512
 
 
 def test_questions_that_begin_alike_stand_far_apart(tmp_path: Path) -> None:
