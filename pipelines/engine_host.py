@@ -32,6 +32,8 @@ from pipelines.replica import Replica
 logger = logging.getLogger(__name__)
 
 TITLE = "batchctl::EngineHost"
+AHEAD_TITLE = f"{TITLE} ahead"
+"""Of a host that no actor has asked for a shard."""
 ACTOR_GONE_EXIT = 0
 ENGINE_DEAD_EXIT = 17
 SUPERSEDED_EXIT = 18
@@ -72,7 +74,7 @@ Outcome: TypeAlias = Receipt | Ours
 
 def main(connection: Connection, assignment: Assignment) -> None:
     """Answer each shard number that comes over the `connection` with `(number, outcome)`; end when it is closed."""
-    setproctitle.setproctitle(TITLE)
+    setproctitle.setproctitle(AHEAD_TITLE)
     job_log.begin()
     uvloop.run(EngineHost(connection, assignment).serve())
 
@@ -102,6 +104,7 @@ class EngineHost:
                 shard = self._connection.recv()
             except (EOFError, OSError):
                 os._exit(ACTOR_GONE_EXIT)
+            setproctitle.setproctitle(TITLE)
             asyncio.run_coroutine_threadsafe(self._answer(shard, opening), loop)
 
     async def _answer(self, shard: int, opening: "asyncio.Future[Replica]") -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import ray.data
-from ray.data import ActorPoolStrategy, DataContext
+from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from batch.job_store import JobStore
 from batch.plan import Plan
@@ -17,6 +17,7 @@ from pipelines.engine_host import Assignment, Receipt
 from pipelines.failures import job_failures
 from pipelines.hosting import Hosting
 from pipelines.replica import TARGET_OPEN_ROWS
+from pipelines.source import PlannedShards
 
 MAX_ENGINE_RESTARTS = 20
 
@@ -32,8 +33,7 @@ def run_shards(
     if not waiting:
         return
     assignment = assign(job, plan, waiting, epoch=epoch, replicas=replicas)
-    shards = ray.data.from_blocks([pa.table({"shard": [index]}) for index in waiting])
-    receipts = shards.map_batches(
+    receipts = _numbers(waiting, replicas).map_batches(
         EngineActor,
         fn_constructor_args=(assignment, hosts),
         batch_size=None,  # a block is a shard: Ray Data may neither split nor join one
@@ -83,6 +83,16 @@ def shards_at_once(plan: Plan, waiting: Sequence[int]) -> int:
     """Return how many of the `waiting` shards (numbers) one engine opens at once: enough to keep its line full."""
     rows = sum(plan.shards[index].rows for index in waiting) or 1
     return max(4, min(32, TARGET_OPEN_ROWS * len(waiting) // rows + 1))
+
+
+def _numbers(shards: Sequence[int], replicas: Replicas) -> Dataset:
+    """Return a dataset of one block for each shard. The only engine of a job can have all of them at once.
+
+    Several get them from a read task, some ten a second at first: the first engine that is up would take those of all.
+    """
+    if replicas.most == 1:
+        return ray.data.from_blocks([pa.table({"shard": [index]}) for index in shards])
+    return ray.data.read_datasource(PlannedShards(shards), num_cpus=0, override_num_blocks=1)
 
 
 def _pool(replicas: Replicas, at_once: int) -> ActorPoolStrategy:

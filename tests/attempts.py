@@ -82,7 +82,11 @@ class Attempts:
         return [process for process in self.family() if process.command.startswith("ray::MapWorker")]
 
     def hosts(self) -> list[Process]:
-        return [process for process in self.family() if process.command == TITLE]
+        return [process for process in self.family() if process.command.startswith(TITLE)]
+
+    def has_asking_actor(self) -> bool:
+        """Whether an actor has a host. Until then, who kills it kills no engine: its successor gets the host ahead."""
+        return any(host.command == TITLE for host in self.hosts())
 
     def command(self) -> list[Process]:
         return [process for process in self.family() if self.running is not None and process.pid == self.running.pid]

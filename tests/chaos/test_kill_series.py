@@ -36,11 +36,13 @@ WINDOW = 16  # rows in flight
 JOURNAL_EVERY_S = 1.0
 # Answers are looked at once a second, and then written: on a store that faults, after a few tries.
 KEPT_AFTER_S = JOURNAL_EVERY_S + 6.0
-SECONDS_PER_KILL = 5.0  # the pace of answers: so long may engines run between two kills before the job is done
+SECONDS_PER_KILL = 10.0  # the pace of answers: so long may engines run between two kills before the job is done
 ENGINE_GONE_WITHIN_S = 20.0
 FAULTY_SHARE = 0.08
 VICTIMS = ("actor", "host", "worker", "command", "raylet")
 REPLACED = ("actor", "host")
+ASKED = ("actor", "raylet")
+"""Before an actor has asked for the host ahead, the end of these is none of that host."""
 SAYS = {"worker": "its worker died of SIGKILL", "raylet": "the same command resumes it"}
 # Times, attempts and addresses; the parts' bytes are compared themselves.
 DIFFERS = frozenset(
@@ -164,6 +166,8 @@ def kill(attempts: Attempts, server: AnswerServer, victim: str, chance: random.R
     looks = {"actor": attempts.actors, "host": attempts.hosts, "worker": attempts.worker, "raylet": attempts.raylet}
     look = looks.get(victim, attempts.command)
     wait_until(lambda: look() or running.poll() is not None, f"{victim} is there")
+    if victim in ASKED:
+        wait_until(lambda: attempts.has_asking_actor() or running.poll() is not None, "the actor has a host")
     print(f"kill {victim}: {len(attempts.commits())} shards committed, {server.asked} rows asked for", flush=True)
     engines, found, killed_at_s = attempts.engines(), look(), time.monotonic()
     assert found, attempts.end()

@@ -112,6 +112,8 @@ def kill(attempts: Attempts, victim: str) -> None:
     command = attempts.begin()
     worker = attempts.find(lambda process: process.parent == command.pid)
     if victim in ENGINES:
+        # An actor that has not asked yet has no engine to take along: its successor gets the host ahead.
+        wait_until(lambda: any(engine.command == TITLE for engine in engines(attempts)), "an actor has a host")
         before = {engine.pid for engine in engines(attempts)}
         attempts.find(lambda process: process.command.startswith(ENGINES[victim])).kill()
         wait_until(lambda: {engine.pid for engine in engines(attempts)} - before, "another engine in its place")
@@ -132,7 +134,7 @@ def kill(attempts: Attempts, victim: str) -> None:
 
 
 def engines(attempts: Attempts) -> list[Process]:
-    return [process for process in attempts.family() if process.command == TITLE]
+    return [process for process in attempts.family() if process.command.startswith(TITLE)]
 
 
 def test_a_job_that_is_killed_again_and_again_answers_every_row_once(attempts: Attempts) -> None:

@@ -18,7 +18,7 @@ from batch.job_store import JobStore
 from batch.records import Commit
 from pipelines import hosting
 from pipelines.actor import EngineActor
-from pipelines.engine_host import TITLE, Assignment
+from pipelines.engine_host import AHEAD_TITLE, TITLE, Assignment
 from pipelines.hosting import Hosting
 
 GONE_WITHIN_S = 10.0
@@ -50,7 +50,7 @@ def commits(job: JobStore, number: int) -> dict[int, Commit]:
 
 
 def hosts_alive() -> list[Process]:
-    return [process for process in descendants(os.getpid()) if process.command == TITLE]
+    return [process for process in descendants(os.getpid()) if process.command.startswith(TITLE)]
 
 
 def test_a_shard_that_was_asked_for_is_committed_and_its_receipt_comes_back(hosts: Hosting, tmp_path: Path) -> None:
@@ -84,6 +84,7 @@ def test_a_host_ahead_begins_before_there_is_an_actor_and_is_the_first_ones(tmp_
     earlier = {process.pid for process in hosts_alive()}
     ahead = hosting.serve(assignment(job, 0, 1))
     before = commits(job, 2)
+    (alone,) = [process.command for process in hosts_alive() if process.pid not in earlier]
 
     actor = EngineActor(assignment(job, 0, 1), ahead)
     receipts = [ask(actor, shard) for shard in (0, 1)]
@@ -91,7 +92,8 @@ def test_a_host_ahead_begins_before_there_is_an_actor_and_is_the_first_ones(tmp_
     assert [receipt["shard"] for receipt in receipts] == [[0], [1]]
     assert set(before) == {0, 1}
     assert job.commits() == before
-    assert len({process.pid for process in hosts_alive()} - earlier) == 1
+    (asked,) = [process.command for process in hosts_alive() if process.pid not in earlier]
+    assert (alone, asked) == (AHEAD_TITLE, TITLE)
 
 
 @pytest.mark.usefixtures("hosts")
