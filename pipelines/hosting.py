@@ -73,7 +73,7 @@ def _fork_hosts(listener: Listener, ahead: Assignment | None) -> None:
         with _reported(), listener.accept() as asking:
             environment, assignment = asking.recv()
             with waiting.pop() if waiting else _fork(environment, assignment) as host:
-                send_handle(asking, host.fileno(), os.getpid())
+                send_handle(asking, host.fileno(), os.getpid())  # for whom: of no meaning on POSIX
 
 
 def _fork(environment: Mapping[str, str], assignment: Assignment) -> Connection:

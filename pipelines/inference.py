@@ -29,10 +29,10 @@ def run_shards(
 
     `hosts`: where this machine's engine actors ask for their hosts; None where they run on machines of a cluster.
     """
-    waiting = waiting_shards(job, plan)
+    waiting = _waiting_shards(job, plan)
     if not waiting:
         return
-    assignment = assign(job, plan, waiting, epoch=epoch, replicas=replicas)
+    assignment = _assign(job, plan, waiting, epoch=epoch, replicas=replicas)
     receipts = _numbers(waiting, replicas).map_batches(
         EngineActor,
         fn_constructor_args=(assignment, hosts),
@@ -51,19 +51,10 @@ def run_shards(
                 yield Receipt(**row)
 
 
-def waiting_shards(job: JobStore, plan: Plan) -> list[int]:
-    """Return the numbers of the shards that have no commit."""
-    committed = job.committed_shards()
-    return [shard.index for shard in plan.shards if shard.index not in committed]
-
-
-def assign(job: JobStore, plan: Plan, waiting: Sequence[int], *, epoch: int, replicas: Replicas) -> Assignment:
-    """Return what each engine's host is told of a job with `waiting` shards.
-
-    One engine gets them all, so it need not wait until Ray Data is up and hands out the first ones.
-    """
-    first = tuple(waiting[: shards_at_once(plan, waiting)]) if replicas.most == 1 else ()
-    return Assignment(job.uri, epoch, replicas.most, replicas.world_size, plan.rows, first)
+def assign_ahead(job: JobStore, plan: Plan, *, epoch: int, replicas: Replicas) -> Assignment | None:
+    """Return what the host of a job's only engine will be told; None where there are several, or nothing to do."""
+    waiting = _waiting_shards(job, plan)
+    return _assign(job, plan, waiting, epoch=epoch, replicas=replicas) if waiting and replicas.most == 1 else None
 
 
 def configure_ray_data() -> None:
@@ -83,6 +74,17 @@ def shards_at_once(plan: Plan, waiting: Sequence[int]) -> int:
     """Return how many of the `waiting` shards (numbers) one engine opens at once: enough to keep its line full."""
     rows = sum(plan.shards[index].rows for index in waiting) or 1
     return max(4, min(32, TARGET_OPEN_ROWS * len(waiting) // rows + 1))
+
+
+def _waiting_shards(job: JobStore, plan: Plan) -> list[int]:
+    committed = job.committed_shards()
+    return [shard.index for shard in plan.shards if shard.index not in committed]
+
+
+def _assign(job: JobStore, plan: Plan, waiting: Sequence[int], *, epoch: int, replicas: Replicas) -> Assignment:
+    """One engine gets all shards, so its host need not wait until Ray Data is up and hands out the first ones."""
+    first = tuple(waiting[: shards_at_once(plan, waiting)]) if replicas.most == 1 else ()
+    return Assignment(job.uri, epoch, replicas.most, replicas.world_size, plan.rows, first)
 
 
 def _numbers(shards: Sequence[int], replicas: Replicas) -> Dataset:

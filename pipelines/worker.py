@@ -98,15 +98,13 @@ def run(job: JobStore, lease: Lease, pulse: Pulse, options: argparse.Namespace) 
         hosting.import_libraries(spec)  # while Ray is imported, and starts
     from pipelines import cluster, inference, sizing
 
-    connected = cluster.connect(options.ray_address, options.replicas)
     gpus = sizing.gpu_count() if is_local else 0
     expected = cluster.choose_replicas(spec, options.replicas, gpus=gpus)
+    connected = cluster.connect(options.ray_address, options.replicas)
     plan = plan_job(job, pulse, engines=expected.most)  # while Ray starts
     pulse.planned(plan)
-    waiting = inference.waiting_shards(job, plan)
-    ahead = None
-    if waiting and expected.most == 1 and expected.gpus == gpus:  # it gets all GPUs: Ray need not choose
-        ahead = inference.assign(job, plan, waiting, epoch=epoch, replicas=expected)
+    takes_every_gpu = expected.gpus == gpus  # so Ray need not choose
+    ahead = inference.assign_ahead(job, plan, epoch=epoch, replicas=expected) if takes_every_gpu else None
     hosts = hosting.serve(ahead) if is_local else None
     connected.result()
     replicas = cluster.choose_replicas(spec, options.replicas, gpus=cluster.gpu_count())
