@@ -23,13 +23,13 @@ MAX_ENGINE_RESTARTS = 20
 
 
 def run_shards(
-    job: JobStore, plan: Plan, *, epoch: int, replicas: Replicas, hosts: Hosting | None
+    job: JobStore, plan: Plan, waiting: Sequence[int], *, epoch: int, replicas: Replicas, hosts: Hosting | None
 ) -> Iterator[Receipt]:
-    """Run every shard that has no commit yet; yield one receipt per shard, in the order they end.
+    """Run the `waiting` shards, by number; yield one receipt per shard, in the order they end.
 
+    A host ahead may have committed some of them by now: it gives their receipts like any other.
     `hosts`: where this machine's engine actors ask for their hosts; None where they run on machines of a cluster.
     """
-    waiting = _waiting_shards(job, plan)
     if not waiting:
         return
     assignment = _assign(job, plan, waiting, epoch=epoch, replicas=replicas)
@@ -51,9 +51,16 @@ def run_shards(
                 yield Receipt(**row)
 
 
-def assign_ahead(job: JobStore, plan: Plan, *, epoch: int, replicas: Replicas) -> Assignment | None:
+def waiting_shards(job: JobStore, plan: Plan) -> list[int]:
+    """Return the numbers of the shards that have no commit yet."""
+    committed = job.committed_shards()
+    return [shard.index for shard in plan.shards if shard.index not in committed]
+
+
+def assign_ahead(
+    job: JobStore, plan: Plan, waiting: Sequence[int], *, epoch: int, replicas: Replicas
+) -> Assignment | None:
     """Return what the host of a job's only engine will be told; None where there are several, or nothing to do."""
-    waiting = _waiting_shards(job, plan)
     return _assign(job, plan, waiting, epoch=epoch, replicas=replicas) if waiting and replicas.most == 1 else None
 
 
@@ -74,11 +81,6 @@ def shards_at_once(plan: Plan, waiting: Sequence[int]) -> int:
     """Return how many of the `waiting` shards (numbers) one engine opens at once: enough to keep its line full."""
     rows = sum(plan.shards[index].rows for index in waiting) or 1
     return max(4, min(32, TARGET_OPEN_ROWS * len(waiting) // rows + 1))
-
-
-def _waiting_shards(job: JobStore, plan: Plan) -> list[int]:
-    committed = job.committed_shards()
-    return [shard.index for shard in plan.shards if shard.index not in committed]
 
 
 def _assign(job: JobStore, plan: Plan, waiting: Sequence[int], *, epoch: int, replicas: Replicas) -> Assignment:

@@ -104,14 +104,15 @@ def run(job: JobStore, lease: Lease, pulse: Pulse, options: argparse.Namespace) 
     plan = plan_job(job, pulse, engines=expected.most)  # while Ray starts
     pulse.planned(plan)
     takes_every_gpu = expected.gpus == gpus  # so Ray need not choose
-    ahead = inference.assign_ahead(job, plan, epoch=epoch, replicas=expected) if takes_every_gpu else None
+    waiting = inference.waiting_shards(job, plan)
+    ahead = inference.assign_ahead(job, plan, waiting, epoch=epoch, replicas=expected) if takes_every_gpu else None
     hosts = hosting.serve(ahead) if is_local else None
     connected.result()
     replicas = cluster.choose_replicas(spec, options.replicas, gpus=cluster.gpu_count())
     cluster.require(replicas, is_local=is_local)
     inference.configure_ray_data()
     engine = EngineIdentity(spec.engine, "", {})
-    for receipt in inference.run_shards(job, plan, epoch=epoch, replicas=replicas, hosts=hosts):
+    for receipt in inference.run_shards(job, plan, waiting, epoch=epoch, replicas=replicas, hosts=hosts):
         pulse.settled(
             receipt.shard,
             Tally(receipt.succeeded, receipt.failed, receipt.prompt_tokens, receipt.completion_tokens),
