@@ -304,8 +304,8 @@ class JobStore:
         first = self.epoch(numbers[0]) if numbers else None
         heartbeat = self.heartbeat(numbers[-1]) if numbers else None
         plan = self.plan()
-        # A listing takes a request per thousand shards: not while the attempt itself says that rows are missing.
-        is_far = heartbeat is not None and heartbeat.progress.rows_done < heartbeat.progress.rows_total
+        # A listing takes a request per thousand shards: not before the attempt itself says that no row is missing.
+        is_near = plan is not None and heartbeat is not None and heartbeat.progress.rows_done >= plan.rows
         return JobFacts(
             spec=spec,
             plan=PlanTotals(len(plan.shards), plan.lines, plan.rows) if plan else None,
@@ -315,7 +315,7 @@ class JobStore:
             heartbeat=heartbeat,
             end=self.attempt_end(numbers[-1]) if numbers else None,
             stop=self.stop(),
-            committed_shards=0 if manifest or is_far else len(self.committed_shards()),
+            committed_shards=len(self.committed_shards()) if is_near and manifest is None else 0,
             manifest=manifest,
         )
 

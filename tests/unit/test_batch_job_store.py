@@ -227,11 +227,28 @@ def test_looking_at_a_running_job_again_reads_only_what_may_have_changed(memory_
     reader.record(NOW)
     before = counting.operations
     reader.record(NOW)
-    assert counting.operations - before == 5 + 1  # epochs, heartbeat, end, stop and manifest; and the commits
-    writer.beat(make_heartbeat())
+    assert counting.operations - before == 5  # epochs, heartbeat, end, stop and manifest
+    writer.beat(replace(make_heartbeat(), progress=Progress(rows_total=5, succeeded=5)))
     before = counting.operations
     reader.record(NOW)
-    assert counting.operations - before == 5  # the heartbeat says that rows are missing
+    assert counting.operations - before == 5 + 1  # no row is missing: and the commits
+
+
+def test_a_job_whose_engine_was_faster_than_its_first_heartbeats_goes_through_its_states_in_order(
+    job: JobStore,
+) -> None:
+    job.create_spec(make_spec())
+    job.create_plan(make_plan())
+    job.create_epoch(Epoch(1, HOLDER, AT))
+    for shard, rows in ((0, 3), (1, 2)):
+        job.commit(make_commit(shard, rows))
+    states = [job.record(NOW).state]
+    for beat, (phase, succeeded) in enumerate((("scanning", 0), ("running", 0), ("running", 5)), start=1):
+        total = 0 if phase == "scanning" else 5
+        progress = Progress(rows_total=total, succeeded=succeeded)
+        job.beat(replace(make_heartbeat(beat=beat, phase=phase), progress=progress))
+        states.append(job.record(NOW).state)
+    assert states == [JobState.PENDING, JobState.PENDING, JobState.RUNNING, JobState.WRITING_RESULTS]
 
 
 def test_a_store_that_overwrites_is_refused(memory_store: Store) -> None:
