@@ -13,7 +13,6 @@ import ray
 
 from batch.errors import ResourcesUnavailable, UsageError
 from batch.spec import JobSpec
-from pipelines import sizing
 
 logger = logging.getLogger(__name__)
 
@@ -51,12 +50,12 @@ def parse_replicas(text: str) -> tuple[int, int]:
     return bounds
 
 
-def connect(address: str | None, replicas: str | None) -> Future[None]:
-    """Begin to join the cluster at `address`, or to make one of this machine; the result is there when that is.
+def connect(address: str | None, *, engines: int) -> Future[None]:
+    """Begin to join the cluster at `address`, or to make one of this machine for so many `engines` at most.
 
-    It may be ResourcesUnavailable: no cluster lets us in. A cluster of this machine ends with the thread that makes it,
-    by the kernel's PR_SET_PDEATHSIG, so that thread stays; and it inherits its niceness, so that Ray starts on what
-    an engine leaves of the cores.
+    The result is there when that is; it may be ResourcesUnavailable: no cluster lets us in. A cluster of this machine
+    ends with the thread that makes it, by the kernel's PR_SET_PDEATHSIG, so that thread stays; and it inherits its
+    niceness, so that Ray starts on what an engine leaves of the cores.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # its usage reports are off unless turned on
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
@@ -68,7 +67,7 @@ def connect(address: str | None, replicas: str | None) -> Future[None]:
     def stay() -> None:
         try:
             if address is None:
-                _make_cluster(replicas)
+                _make_cluster(engines)
             else:
                 _join_cluster(address)
             connected.set_result(None)
@@ -81,7 +80,7 @@ def connect(address: str | None, replicas: str | None) -> Future[None]:
 
 
 def choose_replicas(spec: JobSpec, replicas: str | None, *, gpus: int) -> Replicas:
-    """Decide how many engines the job gets of a cluster with so many `gpus`; of `expected` ones before it is there.
+    """Decide how many engines the job gets of a cluster with so many `gpus`.
 
     Without a wish, one engine per set of GPUs, and one on a machine without GPU.
     """
@@ -117,13 +116,12 @@ def require(replicas: Replicas, *, is_local: bool) -> None:
         time.sleep(POLL_S)
 
 
-def _make_cluster(replicas: str | None) -> None:
+def _make_cluster(engines: int) -> None:
     os.nice(NICENESS)
     os.environ.setdefault("RAY_worker_niceness", str(WORKER_NICENESS - NICENESS))  # it comes on top
-    most = parse_replicas(replicas)[1] if replicas else sizing.gpu_count()
     ray.init(
         address="local",
-        num_cpus=max(len(os.sched_getaffinity(0)), most + 1),  # logical: an engine and the source take one each
+        num_cpus=engines,  # logical: each takes one, and Ray starts as many processes before they are asked for
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         log_to_driver=True,

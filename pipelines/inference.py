@@ -11,6 +11,7 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from batch.job_store import JobStore
 from batch.plan import Plan
+from pipelines import one_machine
 from pipelines.actor import EngineActor
 from pipelines.cluster import Replicas
 from pipelines.engine_host import Assignment, Receipt
@@ -64,11 +65,14 @@ def assign_ahead(
     return _assign(job, plan, waiting, epoch=epoch, replicas=replicas) if waiting and replicas.most == 1 else None
 
 
-def configure_ray_data() -> None:
+def configure_ray_data(*, is_local: bool) -> None:
     """One block per shard and per receipt, each handed on at once; no progress bars, no polling threads.
 
     An actor's exception comes back as it was raised: Ray Data's own wrapping would leave out the reason.
+    `is_local`: the cluster is this machine, for this job.
     """
+    if is_local:
+        one_machine.leave_out_cluster_actors()
     context = DataContext.get_current()
     context.target_max_block_size = 1
     context.raise_original_map_exception = True

@@ -100,7 +100,7 @@ def run(job: JobStore, lease: Lease, pulse: Pulse, options: argparse.Namespace) 
 
     gpus = sizing.gpu_count() if is_local else 0
     expected = cluster.choose_replicas(spec, options.replicas, gpus=gpus)
-    connected = cluster.connect(options.ray_address, options.replicas)
+    connected = cluster.connect(options.ray_address, engines=expected.most)
     plan = plan_job(job, pulse, engines=expected.most)  # while Ray starts
     pulse.planned(plan)
     takes_every_gpu = expected.gpus == gpus  # so Ray need not choose
@@ -110,7 +110,7 @@ def run(job: JobStore, lease: Lease, pulse: Pulse, options: argparse.Namespace) 
     connected.result()
     replicas = cluster.choose_replicas(spec, options.replicas, gpus=cluster.gpu_count())
     cluster.require(replicas, is_local=is_local)
-    inference.configure_ray_data()
+    inference.configure_ray_data(is_local=is_local)
     engine = EngineIdentity(spec.engine, "", {})
     for receipt in inference.run_shards(job, plan, waiting, epoch=epoch, replicas=replicas, hosts=hosts):
         pulse.settled(

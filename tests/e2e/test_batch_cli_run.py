@@ -10,6 +10,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from attempts import RAY_AGENTS
+from processes import descendants
+from terminal import wait_until
+
+from pipelines.engine_host import TITLE
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -198,6 +203,22 @@ def test_a_job_survives_a_killed_worker_and_an_interrupt(tmp_path: Path, slow: t
     for line in last.stderr.splitlines():
         assert "phase" in json.loads(line)
     assert custom_ids(tmp_path, "out") == [f"row-{number:05d}" for number in range(ROWS)]
+
+
+@pytest.mark.slow
+def test_beside_an_engines_actor_ray_works_in_no_process(tmp_path: Path, slow: tuple[str, ...]) -> None:
+    running = start(tmp_path, *slow)
+
+    def commands() -> set[str]:
+        return {found.command for found in descendants(running.pid) if not RAY_AGENTS.search(found.command)}
+
+    wait_until(lambda: TITLE in commands(), "an actor has asked")
+    working = {command.split("(")[0] for command in commands() if command.startswith("ray::")}
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+
+    assert working == {"ray::MapWorker"}
+    assert running.returncode == 130, err
 
 
 @pytest.mark.slow

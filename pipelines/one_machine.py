@@ -1,0 +1,60 @@
+"""Ray Data on a machine of our own, without the three processes that it has look after a cluster.
+
+One knows which machine an actor runs on, one asks for more machines, one gathers what a dashboard shows. Here every
+actor runs on this machine, there are no others to be had, and no dashboard. Ray Data has no setting to leave them out,
+and on two cores they take a twentieth of a short job from its engine. docs/decisions/0016.
+"""
+
+from collections.abc import Sequence
+
+import ray
+from ray.data._internal import stats
+from ray.data._internal.cluster_autoscaler.base_cluster_autoscaler import ClusterAutoscaler
+from ray.data._internal.execution import streaming_executor
+from ray.data._internal.execution.interfaces import ExecutionResources
+from ray.data._internal.execution.operators import actor_pool_map_operator
+
+
+class ThisMachine(ClusterAutoscaler):
+    """What an execution may use: all that there is, now and later."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        """What it is told of the execution makes no odds."""
+        self._all = ExecutionResources.from_resource_dict(ray.cluster_resources())
+
+    def try_trigger_scaling(self) -> None:
+        """There is nothing to scale."""
+
+    def on_executor_shutdown(self) -> None:
+        """Nothing was asked for."""
+
+    def get_total_resources(self) -> ExecutionResources:
+        return self._all
+
+
+class Nobody:
+    """In the place of an actor: whatever it is told, it has no answer."""
+
+    def __getattr__(self, name: str) -> "Unheard":
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Unheard()
+
+
+class Unheard:
+    """A method of nobody."""
+
+    def remote(self, *_: object, **__: object) -> None:
+        """Do nothing."""
+
+
+def leave_out_cluster_actors() -> None:
+    """Keep the Ray Data of this process from starting them. For a cluster of this machine alone."""
+    stats.get_or_create_stats_actor = Nobody
+    streaming_executor.create_cluster_autoscaler = ThisMachine
+    actor_pool_map_operator.get_or_create_actor_location_tracker = Nobody
+    actor_pool_map_operator.get_actor_locations = _all_here
+
+
+def _all_here(actors: Sequence[str]) -> dict[str, str]:
+    return dict.fromkeys(actors, ray.get_runtime_context().get_node_id())
