@@ -52,7 +52,7 @@ class PlanTotals:
 class JobFacts:
     """All that a job's objects say at one moment. `end` and `heartbeat` belong to `epoch`, the latest one.
 
-    `committed_shards` may be 0 as long as the heartbeat does not say that no row is missing.
+    `committed_shards` may be 0 until the heartbeat says that no row is missing.
     """
 
     spec: JobSpec
