@@ -29,6 +29,10 @@ class FinalState(StrEnum):
     EXPIRED = "EXPIRED"
 
 
+_EXIT_CODES = {FinalState.COMPLETED: 0, FinalState.FAILED: 1, FinalState.CANCELLED: 3, FinalState.EXPIRED: 4}
+EXIT_NONE_SUCCEEDED = 1
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerInput:
     """One input file, as it was planned and read."""
@@ -84,6 +88,16 @@ class Manifest:
     finished_at: str
     continued_from: Continuation | None = None
 
+    @property
+    def none_succeeded(self) -> bool:
+        """Whether the job came to its end without one answer, though it had rows."""
+        return self.state is FinalState.COMPLETED and self.failed > 0 and self.succeeded == 0
+
+    @property
+    def exit_code(self) -> int:
+        """What a command exits with that saw the job end so."""
+        return EXIT_NONE_SUCCEEDED if self.none_succeeded else _EXIT_CODES[self.state]
+
 
 @dataclass(frozen=True, slots=True)
 class Closing:
@@ -115,7 +129,7 @@ def close_ledger(
 ) -> Manifest:
     """The manifest over one commit per shard; `output`: the parts, where they are not those of the commits.
 
-    LedgerOpen unless every input's lines are accounted for.
+    `stop`: what ended rows before they were answered. LedgerOpen unless every input's lines are accounted for.
     """
     in_order = [_checked(shard, commits) for shard in plan.shards]
     _check_inputs(plan, in_order)
@@ -125,14 +139,15 @@ def close_ledger(
     for commit in in_order:
         for code, rows in commit.failed_by_code.items():
             failed_by_code[code] = failed_by_code.get(code, 0) + rows
+    failed = sum(commit.failed for commit in in_order)
     return Manifest(
         job_id=spec.job_id,
-        state=FinalState(stop.state) if stop else FinalState.COMPLETED,
+        state=_final_state(spec, stop, failed=failed, rows=plan.rows),
         spec_digest=spec.digest,
         lines=plan.lines,
         blank=plan.blank,
         succeeded=sum(commit.succeeded for commit in in_order),
-        failed=sum(commit.failed for commit in in_order),
+        failed=failed,
         failed_by_code=dict(sorted(failed_by_code.items())),
         inputs=tuple(LedgerInput(i.uri, i.size_bytes, i.etag, i.lines) for i in plan.inputs),
         results=output.results,
@@ -147,6 +162,25 @@ def close_ledger(
         finished_at=closing.finished_at,
         continued_from=plan.continued_from,
     )
+
+
+def reason_of(manifest: Manifest, spec: JobSpec, stop: Stop | None) -> str:
+    """Why a job did not end with answers, for people; empty for one that did. `stop`: the one that stands, if any."""
+    if stop is not None and stop.state.value == manifest.state.value:
+        return stop.message
+    if manifest.state is FinalState.FAILED:
+        return spec.spent_budget(failed=manifest.failed, rows=manifest.lines - manifest.blank)
+    if manifest.none_succeeded:
+        by_code = sorted(manifest.failed_by_code.items(), key=lambda item: (-item[1], item[0]))
+        return f"No row succeeded: {', '.join(f'{rows:,} failed with {code}' for code, rows in by_code)}."
+    return ""
+
+
+def _final_state(spec: JobSpec, stop: Stop | None, *, failed: int, rows: int) -> FinalState:
+    """The stop's, if one ended rows. Else the last failures count, too: no heartbeat may have seen them."""
+    if stop is not None:
+        return FinalState(stop.state)
+    return FinalState.FAILED if spec.spent_budget(failed=failed, rows=rows) else FinalState.COMPLETED
 
 
 def _checked(shard: Shard, commits: Mapping[int, Commit]) -> Commit:

@@ -128,6 +128,13 @@ class JobSpec:
             return int(rows * float(self.max_failed_rows[:-1]) / 100)
         return int(self.max_failed_rows)
 
+    def spent_budget(self, *, failed: int, rows: int) -> str:
+        """Return what is told when more of `rows` failed than may fail; empty while they are not too many."""
+        allowed = self.allowed_failures(rows)
+        if allowed is None or failed <= allowed:
+            return ""
+        return f"{failed} rows failed; --max-failed-rows {self.max_failed_rows} allows {allowed}."
+
 
 def encode_spec(spec: JobSpec) -> bytes:
     """Return the spec as JSON, versioned; `decode_spec` reads it back."""

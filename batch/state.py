@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from batch.clock import parse_rfc3339
-from batch.manifest import Manifest
+from batch.manifest import Manifest, reason_of
 from batch.records import AttemptEnd, Epoch, Exit, Heartbeat, Holder, Progress, Stop, StopState
 from batch.spec import JobSpec
 
@@ -134,9 +134,11 @@ def state_of(facts: JobFacts) -> JobState:
 def _message(facts: JobFacts) -> str:
     if facts.manifest is None and facts.end is not None:
         return facts.end.message
-    if facts.stop is not None and (facts.manifest is None or facts.manifest.state.value == facts.stop.state.value):
+    if facts.manifest is not None:
+        return reason_of(facts.manifest, facts.spec, facts.stop)
+    if facts.stop is not None:
         return facts.stop.message
-    return facts.heartbeat.progress.message if facts.heartbeat and facts.manifest is None else ""
+    return facts.heartbeat.progress.message if facts.heartbeat else ""
 
 
 def _updated_at(facts: JobFacts) -> str:

@@ -103,8 +103,5 @@ def limit_passed(spec: JobSpec, progress: Progress, *, now: datetime) -> Stop | 
         deadline = parse_rfc3339(spec.created_at) + timedelta(seconds=spec.deadline_s)
         if now >= deadline:
             return Stop(StopState.EXPIRED, f"The deadline of {spec.deadline_s:g} s has passed.", rfc3339(now))
-    allowed = spec.allowed_failures(progress.rows_total)
-    if allowed is not None and progress.failed > allowed:
-        message = f"{progress.failed} rows failed; --max-failed-rows {spec.max_failed_rows} allows {allowed}."
-        return Stop(StopState.FAILED, message, rfc3339(now))
-    return None
+    too_many = spec.spent_budget(failed=progress.failed, rows=progress.rows_total)
+    return Stop(StopState.FAILED, too_many, rfc3339(now)) if too_many else None

@@ -23,7 +23,7 @@ from batch.continuation import continue_plan
 from batch.errors import BatchError, InvalidInput
 from batch.job_store import JobStore
 from batch.lease import Lease, claim, this_process
-from batch.manifest import EngineIdentity, FinalState, Manifest
+from batch.manifest import EngineIdentity, Manifest
 from batch.plan import Plan, make_plan
 from batch.records import Exit, Tally
 from batch.reordering import bring_together
@@ -35,7 +35,6 @@ from pipelines.finalize import finalize
 
 logger = logging.getLogger("pipelines.worker")
 
-EXIT_CODES = {FinalState.COMPLETED: 0, FinalState.FAILED: 1, FinalState.CANCELLED: 3, FinalState.EXPIRED: 4}
 INTERRUPTED = 130
 LEASE_LOST = 5
 INTERRUPT_AGAIN_S = 1.0
@@ -75,7 +74,7 @@ def attend(options: argparse.Namespace) -> int:
     standing = job.manifest()
     if standing is not None:
         job.collect_garbage(standing)  # a crash may have come between the manifest and this
-        return EXIT_CODES[standing.state]
+        return standing.exit_code
     clock = SystemClock()
     wishes = {"replicas": options.replicas, "ray_address": options.ray_address}
     lease = claim(job, this_process(), clock=clock, options=wishes)
@@ -86,7 +85,7 @@ def attend(options: argparse.Namespace) -> int:
         _record_end(lease, error)
         raise
     lease.end(Exit.FINISHED, manifest.state)
-    return EXIT_CODES[manifest.state]
+    return manifest.exit_code
 
 
 def run(job: JobStore, lease: Lease, pulse: Pulse, options: argparse.Namespace) -> Manifest:

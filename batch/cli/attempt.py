@@ -57,7 +57,8 @@ def follow(job_store: JobStore, launch: Launch, *, as_json: bool) -> int:
             if not as_json:
                 click.echo(f"{spec.job_id}: stopping; what is done is kept.", err=True)
             _stop(worker)
-            return interrupted(job_store, launch, as_json=as_json)
+            if job_store.manifest() is None:
+                return interrupted(job_store, launch, as_json=as_json)
         finally:
             display.close()
     return Outcome(job_store, launch, log=log, as_json=as_json).tell(worker.returncode)

@@ -1,4 +1,4 @@
-"""The end of a job as the command line tells it: the summary, and the exit code that a state stands for."""
+"""The end of a job as the command line tells it: the summary."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 from batch.clock import parse_rfc3339
 from batch.display import EXAMPLES_PER_CODE, Example, address, duration, failure_lines, number, one_line, size
-from batch.manifest import FinalState, Manifest
+from batch.manifest import Manifest, reason_of
 
 if TYPE_CHECKING:
     from batch.job_store import JobStore
 
-EXIT_CODES = {FinalState.COMPLETED: 0, FinalState.FAILED: 1, FinalState.CANCELLED: 3, FinalState.EXPIRED: 4}
 # A job may have millions of failed rows; examples are worth reading only so many.
 _READ_ERROR_LINES = 20_000
 
 
 def summary(job_store: JobStore, manifest: Manifest, *, as_json: bool) -> str:
     """The ledger for a person, with three examples of each code; or as one JSON object."""
-    stop = job_store.stop() if manifest.state is not FinalState.COMPLETED else None
+    reason = reason_of(manifest, job_store.spec(), job_store.stop())
     examples, retries = find_examples(job_store, manifest), count_retries(job_store)
-    told = Told(job_store.uri, manifest, examples, stop.message if stop else "", retries)
+    told = Told(job_store.uri, manifest, examples, reason, retries)
     return _as_json(told) if as_json else _as_text(told)
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is told of a job that ended. `reason`: why it ended early; empty when it did not."""
+    """What is told of a job that ended. `reason`: why it ended early or without answers; empty when it did not."""
 
     uri: str
     manifest: Manifest
@@ -132,7 +131,7 @@ def _as_json(told: Told) -> str:
         "job_id": manifest.job_id,
         "state": manifest.state.value,
         "message": told.reason,
-        "exit_code": EXIT_CODES[manifest.state],
+        "exit_code": manifest.exit_code,
         "output": told.uri,
         "lines": manifest.lines,
         "blank": manifest.blank,

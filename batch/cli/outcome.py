@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from batch.cli.ending import EXIT_CODES, summary
+from batch.cli.ending import summary
 from batch.clock import SystemClock
 from batch.display import escape, one_line
 from batch.records import Exit
@@ -60,7 +60,7 @@ def close(job_store: JobStore, *, as_json: bool) -> int:
     if manifest is None:
         raise ValueError(f"{job_store.uri}: closed without a manifest")
     click.echo(summary(job_store, manifest, as_json=as_json))
-    return EXIT_CODES[manifest.state]
+    return manifest.exit_code
 
 
 def interrupted(job_store: JobStore, launch: Launch, *, as_json: bool) -> int:
@@ -88,8 +88,7 @@ class Outcome:
 
     def tell(self, exit_status: int) -> int:
         """Say how it ended; the exit code. A negative status is the signal that the worker died of."""
-        # EXIT_HELD: another attempt took the job over, and has ended it meanwhile.
-        if self.job_store.manifest() is not None and exit_status in (*EXIT_CODES.values(), EXIT_HELD):
+        if self.job_store.manifest() is not None:  # whatever became of the worker after it, or before another wrote it
             return close(self.job_store, as_json=self.as_json)
         if exit_status in (EXIT_INTERRUPTED, -signal.SIGINT):
             return interrupted(self.job_store, self.launch, as_json=self.as_json)

@@ -36,13 +36,13 @@ def follow_to_end(job_store: JobStore, *, as_json: bool, timeout_s: float | None
 
     Raises JobFailed when its attempt failed, when nobody works on it, or after `timeout_s`.
     """
-    from batch.cli.ending import EXIT_CODES, summary
+    from batch.cli.ending import summary
 
     manifest = _wait(job_store, as_json=as_json, timeout_s=timeout_s).manifest
     if manifest is None:
         raise ValueError(f"{job_store.uri}: the wait ended without a manifest")
     click.echo(summary(job_store, manifest, as_json=as_json))
-    return EXIT_CODES[manifest.state]
+    return manifest.exit_code
 
 
 def _wait(job_store: JobStore, *, as_json: bool, timeout_s: float | None) -> JobRecord:

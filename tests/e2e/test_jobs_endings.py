@@ -89,6 +89,25 @@ def test_an_error_budget_that_is_spent_fails_the_job_and_keeps_what_is_done(term
     assert "11 rows failed; --max-failed-rows 10 allows 10." in ended.stdout
 
 
+@pytest.mark.parametrize(
+    ("good", "budget", "state", "said"),
+    [
+        (1, ("--max-failed-rows", "3"), "FAILED", "12 rows failed; --max-failed-rows 3 allows 3."),
+        (0, (), "COMPLETED", "No row succeeded: 12 failed with malformed_json."),
+    ],
+)
+def test_rows_that_fail_before_any_heartbeat_count_at_the_end(
+    terminal: Terminal, good: int, budget: tuple[str, ...], state: str, said: str
+) -> None:
+    write_rows(terminal, *["not json"] * 12, count=good)
+
+    ended = terminal.run(*RUN, *budget)
+
+    assert ended.returncode == 1, ended.stderr
+    assert Output(terminal.folder / "out").manifest()["state"] == state
+    assert said in ended.stdout
+
+
 def test_an_input_that_changes_under_a_job_fails_it_with_the_reason(terminal: Terminal) -> None:
     write_rows(terminal, count=10 * ROWS)  # more shards than are open at once
     output = Output(terminal.folder / "out")

@@ -5,7 +5,16 @@ import pytest
 from jobs import ENGINE, make_commit, make_part, make_plan, make_spec
 
 from batch.errors import JobFailed
-from batch.manifest import Closing, FinalState, LedgerOpen, Manifest, close_ledger, decode_manifest, encode_manifest
+from batch.manifest import (
+    Closing,
+    FinalState,
+    LedgerOpen,
+    Manifest,
+    close_ledger,
+    decode_manifest,
+    encode_manifest,
+    reason_of,
+)
 from batch.plan import Plan, PlannedInput
 from batch.records import Commit, CorruptRecord, Stop, StopState
 
@@ -111,3 +120,53 @@ def test_a_job_without_rows_closes() -> None:
     manifest = close([], plan=make_plan((), blank=4))
     assert (manifest.lines, manifest.blank, manifest.succeeded, manifest.failed) == (4, 4, 0, 0)
     assert (manifest.state, manifest.results, manifest.errors) == (FinalState.COMPLETED, (), ())
+
+
+@pytest.mark.parametrize(
+    ("budget", "state"),
+    [(None, "COMPLETED"), ("3", "COMPLETED"), ("2", "FAILED"), ("50%", "COMPLETED"), ("49%", "FAILED")],
+)
+def test_rows_that_failed_last_count_against_the_budget(budget: str | None, state: str) -> None:
+    """No heartbeat may have seen them: the ledger itself is where the budget holds."""
+    spec, plan = make_spec(max_failed_rows=budget), make_plan((3, 3))
+    commits = {0: make_commit(0, 3), 1: make_commit(1, 0, 3)}
+
+    manifest = close_ledger(spec, plan, commits=commits, stop=None, closing=CLOSING)
+
+    assert manifest.state == state
+    assert manifest.exit_code == (1 if state == "FAILED" else 0)
+    said = f"3 rows failed; --max-failed-rows {budget} allows 2." if state == "FAILED" else ""
+    assert reason_of(manifest, spec, stop=None) == said
+
+
+def test_a_stop_goes_before_the_budget() -> None:
+    spec, stop = make_spec(max_failed_rows="0"), Stop(StopState.CANCELLED, "enough", "2026-01-31T11:35:00.000000Z")
+
+    manifest = close_ledger(
+        spec, make_plan(), commits={0: make_commit(0, 3), 1: make_commit(1, 0, 2)}, stop=stop, closing=CLOSING
+    )
+
+    assert (manifest.state, manifest.exit_code) == (FinalState.CANCELLED, 3)
+    assert reason_of(manifest, spec, stop) == "enough"
+
+
+def test_a_job_without_one_answer_is_no_success_and_says_what_took_its_rows() -> None:
+    codes = {0: {"model_mismatch": 3}, 1: {"malformed_json": 1, "model_mismatch": 1}}
+    commits = [
+        replace(make_commit(shard, 0, sum(by_code.values())), failed_by_code=by_code)
+        for shard, by_code in codes.items()
+    ]
+
+    manifest = close(commits)
+
+    assert (manifest.state, manifest.exit_code) == (FinalState.COMPLETED, 1)
+    assert reason_of(manifest, make_spec(), stop=None) == (
+        "No row succeeded: 4 failed with model_mismatch, 1 failed with malformed_json."
+    )
+
+
+def test_a_job_with_one_answer_or_without_rows_is_a_success() -> None:
+    one, none = close([make_commit(0, 1, 2), make_commit(1, 0, 2)]), close([], plan=make_plan((), blank=4))
+
+    assert [manifest.exit_code for manifest in (one, none)] == [0, 0]
+    assert [reason_of(manifest, make_spec(), stop=None) for manifest in (one, none)] == ["", ""]
