@@ -55,7 +55,10 @@ _OPENAI = (
     Argument("concurrency", "int", "Requests in flight at a time", minimum=1),
     Argument("timeout_s", "float", "Seconds that one request may take", minimum=0),
 )
-_ECHO = (Argument("delay_s", "float", "Seconds that each answer takes", minimum=0),)
+_ECHO = (
+    Argument("delay_s", "float", "Seconds that each answer takes", minimum=0),
+    Argument("gpus", "int", "GPUs that each engine asks for, where there are any, and leaves idle", minimum=0),
+)
 
 
 def engine_arguments(engine: str) -> dict[str, Argument]:

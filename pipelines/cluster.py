@@ -13,6 +13,7 @@ import ray
 
 from batch.errors import ResourcesUnavailable, UsageError
 from batch.spec import JobSpec
+from pipelines.engines.registry import engine_needs
 
 logger = logging.getLogger(__name__)
 
@@ -84,11 +85,10 @@ def choose_replicas(spec: JobSpec, replicas: str | None, *, gpus: int) -> Replic
 
     Without a wish, one engine per set of GPUs, and one on a machine without GPU.
     """
-    tensor, pipeline = (int(spec.engine_args.get(f"{kind}_parallel_size", 1)) for kind in ("tensor", "pipeline"))
-    world_size = tensor * pipeline
-    available = gpus if spec.engine == "vllm" else 0
-    fewest, most = parse_replicas(replicas) if replicas else (max(1, available // world_size),) * 2
-    return Replicas(fewest, most, world_size if available else 0, world_size)
+    needs = engine_needs(spec)
+    available = gpus if needs.uses_gpus else 0
+    fewest, most = parse_replicas(replicas) if replicas else (max(1, available // needs.ranks),) * 2
+    return Replicas(fewest, most, needs.ranks if available else 0, needs.ranks)
 
 
 def gpu_count() -> int:

@@ -37,7 +37,7 @@ def run_shards(
     receipts = _numbers(waiting, replicas).map_batches(
         EngineActor,
         fn_constructor_args=(assignment, hosts),
-        batch_size=None,  # a block is a shard: Ray Data may neither split nor join one
+        batch_size=1,  # a block is one row, a shard: none is split or joined. Ray takes no None beside GPUs.
         batch_format="pyarrow",
         zero_copy_batch=True,
         num_cpus=1,

@@ -18,7 +18,8 @@ BATCHCTL = (sys.executable, "-m", "batch")
 
 _CLUSTER = """
 import sys, ray
-ray.init(address="local", num_cpus=4, object_store_memory=128 << 20, include_dashboard=False, log_to_driver=False)
+sizes = dict(num_cpus=4, num_gpus=int(sys.argv[1]), object_store_memory=128 << 20)
+ray.init(address="local", include_dashboard=False, log_to_driver=False, **sizes)
 print(ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
 """
@@ -68,10 +69,10 @@ def clean_environment(home: Path, **more: str) -> dict[str, str]:
     return kept | own | more
 
 
-def start_script(script: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+def start_script(script: str, environment: Mapping[str, str], *arguments: str) -> subprocess.Popen[str]:
     """Python that runs `script`: what it prints is to be read, and its input ends when it is to end."""
     return subprocess.Popen(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", script, *arguments],
         env=dict(environment),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -81,9 +82,12 @@ def start_script(script: str, environment: Mapping[str, str]) -> subprocess.Pope
 
 
 @contextmanager
-def cluster(environment: Mapping[str, str]) -> Iterator[str]:
-    """A Ray cluster of this machine that several jobs may use, one after the other; yields its address."""
-    process = start_script(_CLUSTER, environment)
+def cluster(environment: Mapping[str, str], *, gpus: int = 0) -> Iterator[str]:
+    """A Ray cluster of this machine that several jobs may use, one after the other; yields its address.
+
+    `gpus`: those that it is told of; none need be there.
+    """
+    process = start_script(_CLUSTER, environment, str(gpus))
     assert process.stdin is not None
     assert process.stdout is not None
     try:

@@ -4,6 +4,7 @@ Deterministic: equal requests get equal bodies. Knows nothing of models.
 """
 
 import asyncio
+import os
 
 import orjson
 
@@ -21,14 +22,16 @@ class EchoEngine:
     name = "echo"
     version = "1"
 
-    def __init__(self, *, delay_s: float = 0.0, window: int = 256) -> None:
-        self.config: dict[str, object] = {"delay_s": delay_s}
+    def __init__(self, *, delay_s: float = 0.0, gpus: str = "", window: int = 256) -> None:
+        """`gpus`: the numbers of those it was given."""
+        self.config: dict[str, object] = {"delay_s": delay_s, **({"gpus": gpus} if gpus else {})}
         self.window = window
         self._delay_s = delay_s
 
     @classmethod
     async def start(cls, spec: JobSpec) -> "EchoEngine":
-        return cls(delay_s=float(spec.engine_args.get("delay_s", 0.0)))
+        given = os.environ.get("CUDA_VISIBLE_DEVICES", "") if spec.engine_args.get("gpus") else ""
+        return cls(delay_s=float(spec.engine_args.get("delay_s", 0.0)), gpus=given)
 
     async def answer(self, request: Request) -> Answer:
         if self._delay_s:

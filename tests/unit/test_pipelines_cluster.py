@@ -37,5 +37,18 @@ def test_replicas_are_those_that_were_asked_for_or_fit_the_gpus(
     assert choose_replicas(job_spec(engine_args=arguments), replicas, gpus=gpus) == chosen
 
 
-def test_an_engine_that_needs_no_gpu_is_one_and_takes_none() -> None:
-    assert choose_replicas(job_spec(engine="echo"), None, gpus=8) == Replicas(1, 1, 0, 1)
+@pytest.mark.parametrize(
+    ("gpus", "each", "chosen"),
+    [
+        (8, 0, Replicas(1, 1, 0, 1)),
+        (8, 1, Replicas(8, 8, 1, 1)),
+        (8, 4, Replicas(2, 2, 4, 4)),
+        (0, 1, Replicas(1, 1, 0, 1)),
+    ],
+)
+def test_an_echo_takes_the_gpus_that_it_is_told_to(gpus: int, each: int, chosen: Replicas) -> None:
+    assert choose_replicas(job_spec(engine="echo", engine_args={"gpus": each}), None, gpus=gpus) == chosen
+
+
+def test_an_engine_elsewhere_is_one_and_takes_no_gpu() -> None:
+    assert choose_replicas(job_spec(engine="openai"), None, gpus=8) == Replicas(1, 1, 0, 1)

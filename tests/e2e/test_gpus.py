@@ -1,0 +1,53 @@
+"""Whole jobs that ask for GPUs, on a Ray that was told of two that are not there: engine echo asks as vllm does."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from terminal import Output, Terminal, cluster
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
+
+GPUS = 2
+MANY = 8000
+"""Rows of more shards than the engine that is up first takes at once."""
+RUN = ("run", "in.jsonl", "--model", "m", "--engine", "echo", "--engine-arg", "delay_s=0.3", "--output", "out")
+
+
+@pytest.fixture(scope="module")
+def gpu_cluster(person: dict[str, str]) -> Iterator[str]:
+    with cluster(person, gpus=GPUS) as address:
+        yield address
+
+
+@pytest.fixture
+def on_cluster(person: dict[str, str], gpu_cluster: str, tmp_path: Path) -> Terminal:
+    """Where `run` is told the address of a cluster with two GPUs."""
+    return Terminal(tmp_path, person, ray=gpu_cluster)
+
+
+def run(terminal: Terminal, *words: str, rows: int = 600) -> tuple[set[str], str]:
+    """Run a job to its good end; return the names of the engines that committed, and the GPUs the last one had."""
+    lines = (json.dumps({"custom_id": f"row-{n:05d}", "prompt": f"number {n}"}) for n in range(rows))
+    (terminal.folder / "in.jsonl").write_text("\n".join(lines) + "\n")
+    ended = terminal.run(*RUN, *words)
+    assert ended.returncode == 0, ended.stderr
+    output = Output(terminal.folder / "out")
+    assert [row["custom_id"] for row in output.rows("results")] == [f"row-{n:05d}" for n in range(rows)]
+    engines = {commit.attempt.rpartition("-")[0] for commit in output.commit_records()}
+    return engines, output.manifest()["engine"]["config"]["gpus"]
+
+
+def test_a_cluster_gets_an_engine_for_each_gpu(on_cluster: Terminal) -> None:
+    engines, gpus = run(on_cluster, "--engine-arg", "gpus=1", rows=MANY)
+
+    assert len(engines) == GPUS
+    assert gpus in {"0", "1"}
+
+
+def test_an_engine_of_a_pool_has_all_the_gpus_that_it_asks_for(on_cluster: Terminal) -> None:
+    engines, gpus = run(on_cluster, "--engine-arg", "gpus=2", "--replicas", "1:2")
+
+    assert len(engines) == 1
+    assert sorted(gpus.split(",")) == ["0", "1"]
