@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from batch.errors import JobFailed
+from batch.errors import JobFailed, UsageError
 from batch.result import Usage
 
 FORMAT = 1
@@ -194,9 +194,12 @@ class AttemptEnd:
 
 
 def encode_record(record: object) -> bytes:
-    """One JSON object of the dataclass's fields plus `format`."""
-    # A row's code, a StrEnum, may be a key; orjson takes those under this option only.
-    body = orjson.dumps(record, option=orjson.OPT_NON_STR_KEYS)
+    """One JSON object of the dataclass's fields plus `format`. UsageError for what is no JSON, as half a character."""
+    try:
+        # A row's code, a StrEnum, may be a key; orjson takes those under this option only.
+        body = orjson.dumps(record, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError as error:
+        raise UsageError(f"{type(record).__name__}: a value cannot be stored as JSON: {error}") from None
     return b'{"format":%d,%b' % (FORMAT, body[1:])
 
 

@@ -6,7 +6,6 @@ Knows nothing of attempts: replicas and addresses of clusters may differ from on
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -17,6 +16,8 @@ from batch.errors import UsageError
 from batch.parameters import InferenceParameters
 
 FORMAT = 1
+MAX_YEARS = 100
+"""Times that are much longer cannot be added to a date."""
 EngineValue = str | int | float | bool
 
 _NOT_IDENTITY = frozenset({"job_id", "created_at", "display_name", "created_by", "journal_every_s", "order_by_prefix"})
@@ -82,6 +83,7 @@ class JobSpec:
         if self.prompt_template is not None and self.messages_template is not None:
             raise UsageError("a prompt template and a messages template: give one of them")
         self._check_limits()
+        self._check_values()
 
     def _check_limits(self) -> None:
         if self.max_failed_rows is not None and not _FAILED_ROWS.fullmatch(self.max_failed_rows):
@@ -91,12 +93,20 @@ class JobSpec:
         for name in ("deadline_s", "row_timeout_s", "journal_every_s"):
             seconds = getattr(self, name)
             if seconds is not None:
-                if not 0 < seconds < math.inf:
-                    raise UsageError(f"{name}={seconds}: expected more than 0, and an end")
+                if not 0 < seconds <= MAX_YEARS * 365 * 86_400:
+                    raise UsageError(f"{name}={seconds}: expected more than 0, at most {MAX_YEARS} years")
                 object.__setattr__(self, name, float(seconds))  # 60 and 60.0 have to make one digest
         for name in ("max_line_bytes", "shard_rows"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name}={getattr(self, name)}: expected at least 1")
+
+    def _check_values(self) -> None:
+        """What a flag or a caller gave may be no JSON: half characters, integers of more than 64 bits."""
+        for name, value in (self.parameters.to_dict() | _to_json(self)).items():
+            try:
+                orjson.dumps(value)
+            except TypeError as error:
+                raise UsageError(f"{name}: the value cannot be stored as JSON: {error}") from None
 
     @property
     def engine_names(self) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from batch.cli import completion
+from batch.cli.completion import datasets, folders
 from batch.cli.options import global_options, settings
 from batch.cli.resources import ListFlags, list_options, print_pages, render, resource_output
 from batch.errors import UsageError
@@ -24,7 +26,7 @@ COLUMNS = ("id", "state", "example_count", "create_time", "display_name")
 
 @click.command()
 @click.argument("dataset_id")
-@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.argument("files", nargs=-1, metavar="[FILE]...", shell_complete=completion.files)
 @click.option("--display-name", default="", metavar="TEXT")
 @click.option("--external-url", metavar="URI", help="Read the files where they are, instead of copying them.")
 @click.option("--quiet", is_flag=True, help="Print nothing.")
@@ -54,7 +56,7 @@ def _new_record(
 
     if bool(files) == bool(external_url):
         raise UsageError("Name the files of the dataset, or --external-url URI, and not both.")
-    paths = [Path(name).expanduser() for name in files]
+    paths = [path for name in files for path in _paths(name)]
     rows = sum(_count_rows(path) for path in paths)
     names = [path.name for path in paths]
     if len(set(names)) < len(names):
@@ -72,13 +74,23 @@ def _new_record(
     return record, paths
 
 
+def _paths(name: str) -> list[Path]:
+    """The local files behind a name or a pattern. UsageError for a folder or an address; NotFound."""
+    from connectors.inputs import find_inputs
+    from connectors.uri import parse_uri
+
+    if "://" in name and not name.startswith("file:"):
+        raise UsageError(f"{name} is not on this machine; --external-url {name} reads it where it is.")
+    if Path(name).expanduser().is_dir():
+        raise UsageError(f"{name} is a folder; name its files, or give it as --external-url.")
+    return [Path(parse_uri(file.uri).path) for file in find_inputs([name])]
+
+
 def _count_rows(path: Path) -> int:
-    """The rows of one local file. UsageError for a folder or a file too big to copy; NotFound, UnsupportedFormat."""
+    """The rows of one local file. UsageError for a file too big to copy; UnsupportedFormat."""
     from batch.dataset import MAX_COPIED_BYTES, MAX_LINE_BYTES
     from connectors.inputs import find_inputs, scan
 
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder; name its files, or give it as --external-url.")
     (file,) = find_inputs([str(path)])
     if file.size_bytes > MAX_COPIED_BYTES:
         raise UsageError(f"{path} has {file.size_bytes:,} bytes, too many to copy; give it as --external-url.")
@@ -86,7 +98,7 @@ def _count_rows(path: Path) -> int:
 
 
 @click.command()
-@click.argument("dataset_id")
+@click.argument("dataset_id", shell_complete=datasets)
 @resource_output
 @global_options
 @click.pass_context
@@ -117,7 +129,7 @@ def list_(ctx: click.Context, /, mode: str, **given: Any) -> None:
 
 
 @click.command()
-@click.argument("dataset_id")
+@click.argument("dataset_id", shell_complete=datasets)
 @click.option("--display-name", required=True, metavar="TEXT")
 @resource_output
 @global_options
@@ -132,7 +144,7 @@ def update(ctx: click.Context, /, dataset_id: str, display_name: str, mode: str)
 
 
 @click.command()
-@click.argument("dataset_id")
+@click.argument("dataset_id", shell_complete=datasets)
 @global_options
 @click.pass_context
 def delete(ctx: click.Context, /, dataset_id: str) -> None:
@@ -144,8 +156,15 @@ def delete(ctx: click.Context, /, dataset_id: str) -> None:
 
 
 @click.command()
-@click.argument("dataset_id")
-@click.option("--output-dir", default=".", show_default=True, metavar="DIR", help="Where to put the files.")
+@click.argument("dataset_id", shell_complete=datasets)
+@click.option(
+    "--output-dir",
+    default=".",
+    show_default=True,
+    metavar="DIR",
+    help="Where to put the files.",
+    shell_complete=folders,
+)
 @click.option("--quiet", is_flag=True, help="Do not name the files.")
 @global_options
 @click.pass_context

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batch.cli.completion import datasets, folders, jobs, jobs_and_folders
 from batch.cli.options import global_options, output_option, settings
 from batch.cli.reading import (
     LineFlags,
@@ -51,7 +52,9 @@ class Submission:
 @click.option("--job-id", metavar="ID", help="Default: a new one.")
 @click.option("--display-name", metavar="TEXT")
 @click.option("-m", "--model", default="", help="A hub id, a local folder or an object-store URI.  [required]")
-@click.option("-d", "--input-dataset-id", default="", metavar="ID", help="The requests.  [required]")
+@click.option(
+    "-d", "--input-dataset-id", default="", metavar="ID", help="The requests.  [required]", shell_complete=datasets
+)
 @click.option("-x", "--output-dataset-id", metavar="ID", help="Where the results go; default: the job's id.")
 @continue_option
 @parameter_options
@@ -134,7 +137,7 @@ def _spec_options(lines: LineFlags, given: dict[str, Any]) -> SpecOptions:
 
 
 @click.command()
-@click.argument("job_id")
+@click.argument("job_id", shell_complete=jobs)
 @resource_output
 @global_options
 @click.pass_context
@@ -163,7 +166,7 @@ def list_(ctx: click.Context, /, mode: str, **given: Any) -> None:
 
 
 @click.command()
-@click.argument("job", metavar="JOB|OUT")
+@click.argument("job", metavar="JOB|OUT", shell_complete=jobs_and_folders)
 @wait_option
 @wait_timeout_option
 @global_options
@@ -183,7 +186,7 @@ def cancel(ctx: click.Context, /, job: str, wait: bool, wait_timeout: float | No
 
 
 @click.command()
-@click.argument("old_job_id", metavar="JOB_ID")
+@click.argument("old_job_id", metavar="JOB_ID", shell_complete=jobs)
 @retry_options
 @click.option("--job-id", metavar="ID", help="With --retry-failed: the new job; default: a new id.")
 @click.option("-x", "--output-dataset-id", metavar="ID", help="With --retry-failed: its output; default: its id.")
@@ -216,9 +219,11 @@ def resume(ctx: click.Context, /, old_job_id: str, mode: str, **given: Any) -> i
 
 
 @click.command("resume")
-@click.argument("job", metavar="JOB|OUT")
+@click.argument("job", metavar="JOB|OUT", shell_complete=jobs_and_folders)
 @retry_options
-@click.option("--output", metavar="OUT", help="With --retry-failed: the new job's own folder or URI.")
+@click.option(
+    "--output", metavar="OUT", help="With --retry-failed: the new job's own folder or URI.", shell_complete=folders
+)
 @attempt_options
 @output_option("text", "json")
 @global_options
@@ -242,7 +247,7 @@ def resume_here(ctx: click.Context, /, job: str, output: str | None, mode: str, 
 
 
 @click.command()
-@click.argument("job_id")
+@click.argument("job_id", shell_complete=jobs)
 @global_options
 @click.pass_context
 def delete(ctx: click.Context, /, job_id: str) -> None:

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,24 @@ class LazyGroup(click.Group):
             return super().resolve_command(ctx, args)
         if self.fallback is not None:
             return args[0], _load(self.fallback), args
+        if ctx.resilient_parsing:  # a shell asks what may follow: nothing is known to
+            return None, None, args
         close = get_close_matches(args[0], known, n=2)
         hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(self.entries)}."
         raise click.UsageError(f"{ctx.command_path} has no {args[0]!r}; {hint}", ctx)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What may follow, by the table: nothing is imported but a fallback, whose arguments may follow, too."""
+        items = [CompletionItem(n, help=entry.help) for n, entry in self.entries.items() if n.startswith(incomplete)]
+        if incomplete.startswith("-"):
+            return items + click.Command.shell_complete(self, ctx, incomplete)
+        if self.fallback is not None:
+            first = next(param for param in _load(self.fallback).params if isinstance(param, click.Argument))
+            items += first.shell_complete(ctx, incomplete)
+        return items
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args:
+        if not args and not ctx.resilient_parsing:
             click.echo(ctx.get_help())
             ctx.exit(0)
         return super().parse_args(ctx, args)

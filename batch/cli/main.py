@@ -9,12 +9,15 @@ from typing import Any, NoReturn
 import click
 
 from batch.cli.lazy import Entry, LazyGroup
-from batch.cli.options import global_options
+from batch.cli.options import global_options, version_option
 from batch.display import one_line
 from batch.errors import BatchError
 from connectors.errors import InputError, NotFound, StoreError
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+# Flags of `vllm run-batch`, which many hands know.
+_INPUTS, _OUTPUT = "files of requests are named without a flag: INPUT...", "where results go is said by --output OUT."
+_ELSEWHERE = {"-i": _INPUTS, "--input-file": _INPUTS, "--output-file": _OUTPUT, "--output-dir": _OUTPUT}
 
 
 class Batchctl(LazyGroup):
@@ -45,11 +48,16 @@ def report(error: BaseException) -> int:
     if isinstance(error, click.Abort):
         click.echo("batchctl: interrupted.", err=True)
         return EXIT_INTERRUPTED
-    message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-    click.echo(f"batchctl: {one_line(message)}", err=True)
+    click.echo(f"batchctl: {one_line(_message(error))}", err=True)
     if isinstance(error, BatchError):
         return error.exit_code
     return EXIT_USAGE if isinstance(error, (click.UsageError, InputError, NotFound)) else EXIT_FAILED
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, click.NoSuchOption) and error.option_name in _ELSEWHERE:
+        return f"No such option {error.option_name!r}: {_ELSEWHERE[error.option_name]}"
+    return error.format_message() if isinstance(error, click.ClickException) else str(error)
 
 
 @click.group(
@@ -74,6 +82,7 @@ def report(error: BaseException) -> int:
     },
     aliases={"ls": "list"},
 )
+@version_option
 @global_options
 def batchctl() -> None:
     """Batch inference over files of requests: every line ends as one result or one error, whatever breaks."""

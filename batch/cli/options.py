@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from batch import __version__
 from batch.profile import Settings, read_settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -40,8 +41,22 @@ def settings(ctx: click.Context) -> Settings:
     return read_settings(ctx.ensure_object(dict))
 
 
+version_option = click.version_option(__version__, prog_name="batchctl", message="%(prog)s %(version)s")
+
+
+class _Format(click.Choice[str]):
+    """How to print; what looks like a place to write to is told the flag for that."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.choices:
+            formats = ", ".join(self.choices)
+            message = f"{value!r} is not how to print ({formats}); where results go is said by --output OUT."
+            self.fail(message, param, ctx)
+        return str(value)
+
+
 def output_option(*choices: str) -> Callable[[Function], Function]:
-    """-o/--output-mode with the first choice as default; the value arrives as `mode`."""
+    """-o/--format with the first choice as default; the value arrives as `mode`."""
     return click.option(
-        "-o", "mode", type=click.Choice(choices), default=choices[0], show_default=True, help="How to print."
+        "-o", "--format", "mode", type=_Format(choices), default=choices[0], show_default=True, help="How to print."
     )

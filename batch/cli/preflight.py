@@ -83,6 +83,8 @@ def check_model(model: str, needed: str = "config.json") -> None:
 def check_output_is_free(output: str) -> None:
     """Refuse an output that is no folder, or under which another program's results lie: they would mix with ours."""
     target = parse_uri(output)
+    if target.scheme == "memory":
+        raise UsageError(f"{output} is the memory of one process, which the job's worker cannot see; name a folder.")
     if target.scheme == "file":
         file = next((path for path in (Path(target.path), *Path(target.path).parents) if path.is_file()), None)
         if file is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from batch.cli.values import JSON_OBJECT, KEY_VALUE
+from batch.cli.completion import files
+from batch.cli.values import JSON_OBJECT, KEY_VALUE, read_json
 from batch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,7 +68,12 @@ def line_options(function: Function) -> Function:
             ),
             click.option("--lora", multiple=True, type=KEY_VALUE, metavar="NAME=PATH", help="A LoRA adapter."),
             click.option("--prompt-template", metavar="TEXT", help="Make a chat of each row: 'Q: {question}'."),
-            click.option("--messages-template", metavar="FILE", help="The same with a JSON list of messages."),
+            click.option(
+                "--messages-template",
+                metavar="FILE",
+                help="The same with a JSON list of messages.",
+                shell_complete=files,
+            ),
             click.option("--id-field", metavar="NAME", help="The field of a templated row that is its custom_id."),
             click.option("--carry", multiple=True, metavar="FIELD", help="Copy a row's field into its result line."),
             click.option(
@@ -106,7 +111,7 @@ def read_messages_template(path: str | None) -> list[dict[str, Any]] | None:
     if path is None:
         return None
     try:
-        messages = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        messages = read_json(Path(path).expanduser().read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"--messages-template {path}: there is no such file.") from None
     except (OSError, ValueError) as error:

@@ -47,7 +47,9 @@ def list_options(function: Function) -> Function:
         (
             click.option("--filter", default="", metavar="TEXT", help="Such as: state=COMPLETED AND model:llama."),
             click.option("--order-by", default="", metavar="FIELDS", help="Such as: create_time desc, name."),
-            click.option("--page-size", type=int, default=50, show_default=True, help="At most 200."),
+            click.option(
+                "--page-size", type=click.IntRange(1, 200), default=50, show_default=True, help="How many at once."
+            ),
             click.option("--page-token", default="", metavar="TOKEN", help="Where the page before this one ended."),
             click.option("--no-paginate", is_flag=True, help="All of them at once."),
         )

@@ -7,11 +7,12 @@ import sys
 
 import click
 
+from batch.cli.completion import jobs_and_folders
 from batch.cli.options import global_options, settings
 
 
 @click.command()
-@click.argument("job", metavar="JOB|OUT")
+@click.argument("job", metavar="JOB|OUT", shell_complete=jobs_and_folders)
 @click.option("--errors", is_flag=True, help="The rows that did not succeed, instead of those that did.")
 @global_options
 @click.pass_context

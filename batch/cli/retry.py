@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from batch.cli import completion
 from batch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class RetryFlags:
 
 def retry_options(function: Function) -> Function:
     """--retry-failed [CODE]..."""
-    codes = click.argument("codes", nargs=-1, metavar="[CODE]...")
+    codes = click.argument("codes", nargs=-1, metavar="[CODE]...", shell_complete=completion.codes)
     flag = click.option(
         "--retry-failed",
         is_flag=True,
@@ -44,6 +45,7 @@ def retry_options(function: Function) -> Function:
 continue_option = click.option(
     "--continue-from",
     metavar="JOB_ID",
+    shell_complete=completion.jobs,
     help="Run the rows of this ended job that failed, with its settings, and no others; see `resume --retry-failed`.",
 )
 

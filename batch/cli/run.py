@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from batch.cli.completion import files, folders
 from batch.cli.options import global_options, output_option
 from batch.cli.reading import (
     LineFlags,
@@ -46,9 +47,17 @@ class JobFlags:
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("-m", "--model", required=True, help="A hub id, a local folder or an object-store URI.")
-@click.option("--output", required=True, metavar="OUT", help="The folder or URI of results and of the job's state.")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", shell_complete=files)
+@click.option(
+    "-m", "--model", required=True, help="A hub id, a local folder or an object-store URI.", shell_complete=folders
+)
+@click.option(
+    "--output",
+    required=True,
+    metavar="OUT",
+    help="The folder or URI of results and of the job's state.",
+    shell_complete=folders,
+)
 @engine_options
 @attempt_options
 @parameter_options

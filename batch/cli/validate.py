@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batch.cli.completion import files
 from batch.cli.options import global_options, output_option
 from batch.cli.reading import (
     LineFlags,
@@ -28,7 +29,7 @@ CHARACTERS_PER_TOKEN = 4
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", shell_complete=files)
 @click.option("-m", "--model", help="The model of the job; without it rows may name any model.")
 @line_options
 @parameter_options

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
 import click
+
+from batch.display import shortened
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 _SECONDS = (86_400.0, 3_600.0, 60.0, 1.0)
@@ -49,11 +50,11 @@ class JsonObject(click.ParamType[dict[str, Any]]):
         if isinstance(value, dict):
             return value
         try:
-            parsed = json.loads(value)
+            parsed = read_json(str(value))
         except ValueError as error:
-            self.fail(f"{value!r} is not JSON ({error}).", param, ctx)
+            self.fail(f"{shortened(str(value))!r}: {error}.", param, ctx)
         if not isinstance(parsed, dict):
-            self.fail(f"{value!r} is not a JSON object such as '{{\"seed\": 7}}'.", param, ctx)
+            self.fail(f"{shortened(str(value))!r} is not a JSON object such as '{{\"seed\": 7}}'.", param, ctx)
         return parsed
 
 
@@ -80,6 +81,13 @@ class FailureBudget(click.ParamType[str]):
         if not re.fullmatch(r"\d+|(\d{1,2}(\.\d+)?|100)%", text):
             self.fail(f"{value!r} is neither a number of rows such as 100 nor a share such as 5%.", param, ctx)
         return text
+
+
+def read_json(text: str) -> object:
+    """The value, read as strictly as a line of a dataset is. ValueError says what is wrong."""
+    from batch.strict_json import loads
+
+    return loads(text.encode(errors="surrogateescape"))
 
 
 DURATION = Duration()

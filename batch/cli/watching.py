@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from batch.cli.completion import jobs_and_folders
 from batch.cli.options import global_options, output_option, settings
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ IDLE_LIMIT_S = 30.0
 
 
 @click.command()
-@click.argument("job", metavar="JOB|OUT")
+@click.argument("job", metavar="JOB|OUT", shell_complete=jobs_and_folders)
 @output_option("text", "json")
 @global_options
 @click.pass_context
@@ -71,7 +72,7 @@ def _wait(job_store: JobStore, *, as_json: bool, timeout_s: float | None) -> Job
 
 
 @click.command()
-@click.argument("job", metavar="JOB|OUT")
+@click.argument("job", metavar="JOB|OUT", shell_complete=jobs_and_folders)
 @global_options
 @click.pass_context
 def logs(ctx: click.Context, job: str) -> None:

@@ -38,6 +38,15 @@ def test_an_external_dataset_is_read_in_place_and_its_files_stay(call: CommandLi
     assert (tmp_path / "in.jsonl").exists()
 
 
+def test_a_pattern_that_no_shell_has_expanded_names_its_files(call: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "more.jsonl").write_text('{"custom_id":"c","body":{}}\n')
+
+    created = call("create", "dataset", "both", "*.jsonl", "--format", "json")
+
+    assert json.loads(created.out)["example_count"] == 3
+    assert call("download", "dataset", "both", "--output-dir", "copy").out == "copy/in.jsonl\ncopy/more.jsonl\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -45,6 +54,9 @@ def test_an_external_dataset_is_read_in_place_and_its_files_stay(call: CommandLi
         (("create", "dataset", "mine", "in.jsonl", "--external-url", "x"), "not both"),
         (("create", "dataset", "mine", "missing.jsonl"), "missing.jsonl"),
         (("create", "dataset", "mine", "."), "is a folder"),
+        (("create", "dataset", "mine", "*.csv"), "'*.csv'"),
+        (("create", "dataset", "mine", "s3://b/k.jsonl"), "--external-url s3://b/k.jsonl"),
+        (("create", "dataset", "mine", "in.jsonl", "-a", "\udcff"), "UTF-8"),
         (("create", "dataset", "a b", "in.jsonl"), "'a b'"),
         (("create", "dataset", "accounts/other/datasets/mine", "in.jsonl"), "accounts/local/datasets"),
         (("create", "bij", "-m", "m", "-d", "none", "--engine", "echo"), "'none'"),
@@ -53,6 +65,8 @@ def test_an_external_dataset_is_read_in_place_and_its_files_stay(call: CommandLi
         (("list", "datasets", "--order-by", "name sideways"), "name sideways"),
         (("list", "bij", "--page-token", "x"), "page_token"),
         (("list", "datasets", "-o", "xml"), "xml"),
+        (("list", "datasets", "--page-size", "0"), "1<=x<=200"),
+        (("list", "bij", "--page-size", "201"), "1<=x<=200"),
     ],
 )
 def test_bad_requests_are_refused_in_one_sentence(call: CommandLine, arguments: tuple[str, ...], words: str) -> None:
