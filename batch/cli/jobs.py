@@ -75,7 +75,7 @@ def create(ctx: click.Context, /, mode: str, continue_from: str | None, **given:
 
     workspace = _workspace(ctx)
     if continue_from:
-        old = fields_of(_existing(workspace, continue_from))
+        old = fields_of(_existing(workspace, continue_from), workspace)
         refuse_settings(ctx, model=old["model"], input_dataset_id=old["input_dataset_id"])
         job = BatchInferenceJob.continue_from(continue_from, workspace=workspace, **_named(given), **_attempt(given))
     else:
@@ -86,7 +86,7 @@ def create(ctx: click.Context, /, mode: str, continue_from: str | None, **given:
             return 0
         job = BatchInferenceJob.create(**request, workspace=workspace, **_attempt(given))
     if not given["quiet"]:
-        click.echo(render(fields_of(job), mode))
+        click.echo(render(fields_of(job, workspace), mode))
     return _wait(ctx, job.id, given["wait_timeout"], as_json=mode == "json") if given["wait"] else 0
 
 
@@ -143,7 +143,8 @@ def _spec_options(lines: LineFlags, given: dict[str, Any]) -> SpecOptions:
 @click.pass_context
 def get(ctx: click.Context, /, job_id: str, mode: str) -> None:
     """Show a job."""
-    click.echo(render(fields_of(_existing(_workspace(ctx), job_id)), mode))
+    workspace = _workspace(ctx)
+    click.echo(render(fields_of(_existing(workspace, job_id), workspace), mode))
 
 
 @click.command("list")
@@ -160,7 +161,7 @@ def list_(ctx: click.Context, /, mode: str, **given: Any) -> None:
 
     def pages(query: Query) -> Page[dict[str, Any]]:
         page = BatchInferenceJob.list_page(query, workspace)
-        return Page([fields_of(job) for job in page.items], page.next_page_token, page.total_size)
+        return Page([fields_of(job, workspace) for job in page.items], page.next_page_token, page.total_size)
 
     print_pages(ListFlags(**given), mode, collection="batch_inference_jobs", columns=COLUMNS, pages=pages)
 
@@ -214,7 +215,7 @@ def resume(ctx: click.Context, /, old_job_id: str, mode: str, **given: Any) -> i
         )
     else:
         job.resume(**_attempt(given))
-    click.echo(render(fields_of(job), mode))
+    click.echo(render(fields_of(job, workspace), mode))
     return _wait(ctx, job.id, given["wait_timeout"], as_json=mode == "json") if given["wait"] else 0
 
 
@@ -260,9 +261,12 @@ def delete(ctx: click.Context, /, job_id: str) -> None:
     click.echo(f"Deleted batch inference job {own_id}.")
 
 
-def fields_of(job: BatchInferenceJob) -> dict[str, Any]:
-    """A job as it is listed and printed: the Build SDK's dictionary, its bare id, its output and how far it is."""
-    shown = job.to_dict(job)
+def fields_of(job: BatchInferenceJob, workspace: Workspace) -> dict[str, Any]:
+    """A job as it is listed and printed: the Build SDK's dictionary with RFC 3339 times, its id, and how far it is."""
+    from batch.job_fields import as_dict
+
+    record = job.record
+    shown = as_dict(record, workspace) | {"create_time": record.created_at, "update_time": record.updated_at}
     progress: Any = shown.get("job_progress", {})
     done, total = progress.get("total_processed_requests", 0), progress.get("total_input_requests", 0)
     return (

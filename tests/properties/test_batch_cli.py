@@ -49,7 +49,7 @@ def ended(arguments: list[str]) -> tuple[object, str]:
     err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="backslashreplace", write_through=True)
     with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
         batchctl.main(arguments)
-    return left.value.code, b"".join(stream.buffer.getvalue() for stream in (out, err)).decode()  # type: ignore[attr-defined]
+    return left.value.code, b"".join(stream.buffer.getvalue() for stream in (out, err)).decode()
 
 
 @pytest.mark.timeout(900 if NIGHTLY else 120)

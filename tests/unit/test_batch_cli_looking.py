@@ -11,7 +11,7 @@ from command_line import CommandLine
 from jobs import HOLDER, FakeClock, Worker, make_commit, make_heartbeat, make_spec
 
 from batch.cli.outcome import Launch, Log, Outcome
-from batch.clock import SystemClock, rfc3339
+from batch.clock import SystemClock, parse_rfc3339, rfc3339
 from batch.job_store import JobStore
 from batch.manifest import Closing, FinalState, close_ledger
 from batch.plan import make_plan
@@ -237,3 +237,15 @@ def test_progress_of_a_record_is_escaped_and_short(job: JobStore, spec: JobSpec)
     assert shown.rows_total == 6
     assert "\x1b" not in shown.message
     assert len(shown.message) <= 120
+
+
+def test_the_times_of_a_job_are_rfc_3339_in_json(call: CommandLine, job: JobStore, spec: JobSpec) -> None:
+    finish(job, spec)
+    Workspace("ws").create_job(JobPointer(spec.job_id, spec.output))
+
+    shown = json.loads(call("-w", "ws", "get", "bij", spec.job_id, "-o", "json").out)
+    listed = json.loads(call("-w", "ws", "list", "bij", "-o", "json").out)["batch_inference_jobs"][0]
+
+    assert shown == listed
+    for name in ("create_time", "update_time"):
+        assert rfc3339(parse_rfc3339(shown[name])) == shown[name]
