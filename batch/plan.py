@@ -166,19 +166,22 @@ def make_plan(spec: JobSpec, on_progress: Callable[[int], None] = lambda _: None
 
 
 def cut(lines: Iterable[tuple[int, Line]], *, max_rows: int, max_bytes: int) -> Iterator[Piece]:
-    """Yield pieces that hold every line once, each with at most so many rows and bytes, but with one row at least.
+    """Yield pieces that hold every line once, each with at most so many lines and bytes, but with one row at least.
 
-    Blank lines go with the row before them; a file of nothing else is one piece without rows.
+    Blank lines go with the row before them while there is room. All that follow are one piece without rows, of any
+    size: nobody reads such a piece.
     """
     start, end, first_line, in_piece, rows, size_bytes = 0, 0, 1, 0, 0, 0
     for line_end, line in lines:
-        if not line.is_blank:
-            line_bytes = len(line.raw) + 1
-            if rows and (rows >= max_rows or size_bytes + line_bytes > max_bytes):
-                yield Piece(start, end, first_line, in_piece, rows)
-                start, first_line, in_piece, rows, size_bytes = end, line.number, 0, 0, 0
-            rows += 1
-            size_bytes += line_bytes
+        is_blank = line.is_blank
+        line_bytes = len(line.raw) + 1
+        has_no_room = in_piece >= max_rows or size_bytes + line_bytes > max_bytes
+        ends_blank_ones = in_piece > 0 and not rows and not is_blank
+        if ends_blank_ones or (rows and has_no_room):
+            yield Piece(start, end, first_line, in_piece, rows)
+            start, first_line, in_piece, rows, size_bytes = end, line.number, 0, 0, 0
+        rows += not is_blank
+        size_bytes += line_bytes
         in_piece += 1
         end = line_end
     if in_piece:

@@ -86,7 +86,7 @@ def _unzstd(compressed: Iterator[bytes]) -> Iterator[bytes]:
                 raise CutShort("truncated") from None
             rest = frame.unused_data if frame.eof else b""
             gauge.check(0, len(text))
-            yield text
+            yield from (text[at : at + BLOCK_BYTES] for at in range(0, len(text), BLOCK_BYTES))
     if frame is None or not frame.eof:
         raise CutShort("truncated")
 

@@ -27,6 +27,8 @@ def plan_and_read(uri, shards):
     reader, decoder = PieceReader(max_line_bytes=spec.max_line_bytes), Decoder(spec)
     for shard in plan.shards[:shards]:
         for line in reader.read(plan.inputs[shard.input].file, shard.piece):
+            if line.is_blank:
+                continue
             decoded = decoder.decode(uri, line, duplicate=line.number in shard.duplicates)
             fate = "decoded" if isinstance(decoded, Request) else decoded.code
             fates[fate] = fates.get(fate, 0) + 1

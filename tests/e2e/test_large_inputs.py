@@ -79,6 +79,19 @@ def test_a_bomb_costs_the_rest_of_its_file_and_no_memory(small: dict[str, Path],
     assert told["grown_bytes"] < 192 * MIB  # one small feed of zstd may give 64 MiB at once, and is joined to the rest
 
 
+@pytest.mark.parametrize("suffix", ["", *PACKERS])
+def test_newlines_cost_no_memory(small: dict[str, Path], tmp_path: Path, suffix: str) -> None:
+    """Whoever reads a shard holds its lines, the blank ones too."""
+    path = tmp_path / (f"blank.jsonl.{suffix}" if suffix else "blank.jsonl")
+    text = GOOD % 1 + b"\n" * (2 * MIB) + GOOD % 2
+    path.write_bytes(PACKERS[suffix](text) if suffix else text)
+
+    told = planned_alone(small[suffix], path)
+
+    assert (told["lines"], told["fates"]) == (2 * MIB + 2, {"decoded": 2})
+    assert told["grown_bytes"] < 64 * MIB
+
+
 def test_millions_of_rows_are_planned_in_bounded_memory(small: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     block = 100_000

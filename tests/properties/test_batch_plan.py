@@ -1,5 +1,6 @@
 import uuid
 from collections import Counter
+from itertools import pairwise
 
 import orjson
 from hypothesis import given
@@ -40,9 +41,12 @@ def test_pieces_hold_every_line_once_and_stay_small(raws: list[bytes], max_rows:
     for piece in pieces:
         inside = [line for _, line in lines[piece.start : piece.end] if not line.is_blank]
         assert (piece.first_line, piece.lines) == (piece.start + 1, piece.end - piece.start)
-        assert piece.rows == len(inside) <= max_rows
-        assert len(inside) <= 1 or sum(len(line.raw) + 1 for line in inside) <= max_bytes
-        assert inside or len(pieces) == 1
+        assert piece.rows == len(inside)
+        if inside:
+            whole = [line for _, line in lines[piece.start : piece.end]]
+            assert len(whole) <= max_rows
+            assert len(whole) == 1 or sum(len(line.raw) + 1 for line in whole) <= max_bytes
+    assert not any(a.rows == b.rows == 0 for a, b in pairwise(pieces))
 
 
 @given(files=st.lists(st.lists(ROWS, max_size=12), min_size=1, max_size=3), shard_rows=st.integers(1, 4))

@@ -49,11 +49,11 @@ def test_blank_lines_are_counted_and_make_no_shard(tmp_path: Path) -> None:
     nothing = write(tmp_path / "b.jsonl", [b"\n\n"])
     empty = write(tmp_path / "c.jsonl", [])
 
-    plan = make_plan(spec_over(rows, nothing, empty, shard_rows=1))
+    plan = make_plan(spec_over(rows, nothing, empty, shard_rows=3))
 
     assert [(planned.lines, planned.blank) for planned in plan.inputs] == [(7, 5), (2, 2), (0, 0)]
     assert [(shard.piece.first_line, shard.piece.lines, shard.piece.rows) for shard in plan.shards] == [
-        (1, 4, 1),
+        (2, 3, 1),
         (5, 3, 1),
     ]
     assert raw_lines(plan) == [b'{"prompt":"1"}', b'{"prompt":"2"}']
@@ -151,12 +151,20 @@ def test_an_input_that_changed_after_planning_is_told(tmp_path: Path) -> None:
     assert "a.jsonl" in str(raised.value)
 
 
+def pieces_of(raws: list[bytes], **limits: int) -> list[tuple[int, int]]:
+    """(rows, lines) of each piece."""
+    lines = [(end, Line(end, 0, raw)) for end, raw in enumerate(raws, start=1)]
+    return [(piece.rows, piece.lines) for piece in cut(lines, **limits)]
+
+
 def test_a_row_larger_than_a_shard_has_one_of_its_own() -> None:
-    lines = [(end, Line(end, 0, raw)) for end, raw in enumerate([b"a" * 10, b"b" * 500, b"c"], start=1)]
+    assert pieces_of([b"a" * 10, b"b" * 500, b"c"], max_rows=10, max_bytes=100) == [(1, 1)] * 3
 
-    pieces = list(cut(lines, max_rows=10, max_bytes=100))
 
-    assert [piece.rows for piece in pieces] == [1, 1, 1]
+def test_blank_lines_count_as_what_a_shard_holds() -> None:
+    """Whoever reads a shard holds its blank lines, too: a file of newlines would be a shard without measure."""
+    assert pieces_of([b"a", *[b""] * 1000, b"b", b""], max_rows=10, max_bytes=100) == [(1, 10), (0, 991), (1, 2)]
+    assert pieces_of([b"a", *[b" " * 40] * 5, b"b"], max_rows=10, max_bytes=100) == [(1, 3), (0, 3), (1, 1)]
 
 
 def test_a_stored_plan_is_read_back_and_small() -> None:

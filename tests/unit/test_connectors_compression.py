@@ -127,6 +127,12 @@ def test_a_bomb_is_stopped_in_bounded_memory(suffix: str, bomb: Callable[[], byt
 
 
 @both
+def test_blocks_are_small_whatever_a_feed_holds(suffix: str, pack: Callable[[bytes], bytes]) -> None:
+    """A block is split into lines at once: one of 60 MiB of newlines would be a list of half a gigabyte."""
+    assert max(map(len, decompressed(iter([pack(b"\n" * (60 << 20))]), suffix))) < 2 << 20
+
+
+@both
 def test_a_text_of_high_but_honest_ratio_passes(suffix: str, pack: Callable[[bytes], bytes]) -> None:
     text = bytes(60 << 20)
     assert sum(map(len, decompressed(iter([pack(text)]), suffix))) == len(text)
