@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from batch.errors import UsageError
+from batch.strict_json import dumps
 
 DEFAULT_MAX_LOGPROBS = 20
 MAX_STOPS = 16
@@ -80,6 +81,7 @@ _EVERYWHERE = {
     "chat_template_kwargs": _object_without("chat_template", _NEVER),
     "mm_processor_kwargs": _object_without("trust_remote_code", "no row makes a model's code run"),
 }
+_NO_JSON = ("bytes", "bytes_only")
 _GENERATION = _EVERYWHERE | {
     "temperature": _between(0.0, 2.0),
     "top_p": Bound("more than 0, at most 1.0", lambda value: _is_number(value) and 0 < value <= 1),
@@ -104,6 +106,8 @@ _BOUNDS: dict[str, dict[str, Bound]] = {
     # max_tokens=0 with echo only scores the prompt, so there is no lower bound of 1 here.
     "/v1/completions": _GENERATION | {"max_tokens": _integer(0), "response_format": _OBJECT},
     "/v1/responses": _GENERATION | {"max_output_tokens": _integer(1)},
+    "/v1/embeddings": _EVERYWHERE
+    | {"encoding_format": Bound("float or base64: a line of results is JSON", lambda value: value not in _NO_JSON)},
 }
 _LOGPROBS = {"/v1/chat/completions": "top_logprobs", "/v1/completions": "logprobs", "/v1/responses": "top_logprobs"}
 _REQUIRED: dict[str, tuple[str, ...]] = {
@@ -164,9 +168,9 @@ def merge(defaults: Mapping[str, Any], job: Mapping[str, Any], row: Mapping[str,
 def shown(value: object) -> str:
     """Return the value as the user wrote it, in JSON, cut at 80 characters."""
     try:
-        text = orjson.dumps(value).decode()
-    except TypeError:
-        text = str(value)
+        text = dumps(value).decode()
+    except (TypeError, ValueError):  # given in Python or in odd bytes, and nothing that JSON can hold
+        text = ascii(value)
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
 
 
@@ -222,7 +226,7 @@ class InferenceParameters:
     def body(self, endpoint: str) -> Body:
         """Return what a request to this endpoint gets from the job: `extra_body` only, where no text is generated."""
         given: Body = {}
-        if endpoint in _BOUNDS:
+        if endpoint in _LOGPROBS:
             given = {name: value for name in _NUMBERS if (value := getattr(self, name)) is not None}
         if endpoint == "/v1/responses" and "max_tokens" in given:
             given["max_output_tokens"] = given.pop("max_tokens")

@@ -13,7 +13,7 @@ import orjson
 from batch.labels import common_root, label
 from batch.media import forbidden_address, may_hold_address
 from batch.parameters import DEFAULT_MAX_LOGPROBS, Body, BodyCheck, Problem, merge, shown
-from batch.result import EXCERPT_BYTES, Code, Place, RowFailure
+from batch.result import EXCERPT_BYTES, Code, Place, RowFailure, sentence
 from batch.spec import JobSpec
 from batch.strict_json import StrictJSONError, loads
 from batch.template import Message, MessagesTemplate, MissingField, PromptTemplate
@@ -28,7 +28,7 @@ Fields = dict[str, Any]
 
 # A body without a URL is told by the field that holds its input.
 INPUTS = {"messages": CHAT, "prompt": COMPLETIONS, "input": EMBEDDINGS}
-_ERROR_TYPES = {400: "BadRequestError", 404: "NotFoundError"}
+_ERROR_TYPES = {400: "BadRequestError", 404: "NotFoundError", 500: "InternalServerError"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,8 @@ class Decoder:
             endpoint, body = self._asked(row)
             complete = self._complete(endpoint, body)
             self._check_media(line.raw, complete)
-        except _Refused as refused:
+        except Exception as error:  # noqa: BLE001 - else a fault of ours, and no row may end its job
+            refused = error if isinstance(error, _Refused) else _Refused(Code.INTERNAL, sentence(error), 500)
             return _failure(custom_id, refused, Place(file, line.number, line.offset), line.raw, metadata)
         return Request(custom_id, endpoint, complete, metadata)
 
@@ -96,7 +97,7 @@ class Decoder:
         """Return the id that the row was given, or None where it has none of its own or cannot be read."""
         try:
             return self._given_id(self._read(line))
-        except _Refused:
+        except Exception:  # noqa: BLE001 - as above: `decode` says what is wrong with the line
             return None
 
     def _read(self, line: Line) -> Fields:

@@ -107,6 +107,11 @@ class RowFailure:
 Result = Success | RowFailure
 
 
+def sentence(error: Exception) -> str:
+    """Return what is told of an exception that a row's handling raised: its kind and the first line of its text."""
+    return printable(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
+
+
 def row_id(job_id: str, file_index: int, line: int) -> str:
     """Return the id of a row's answer: the same for each attempt, so that a repeated row is recognised."""
     digest = hashlib.blake2b(f"{job_id}\0{file_index}\0{line}".encode(), digest_size=8)

@@ -1,4 +1,4 @@
-"""JSON read strictly: what two parsers could read as two different values is refused.
+"""JSON read strictly: what two parsers could read as two different values is refused. And what was read, written.
 
 Refused beside broken JSON: duplicate keys, numbers that are not finite, lone surrogates, nesting deeper than 64.
 Knows nothing of requests.
@@ -40,6 +40,14 @@ def loads(raw: bytes) -> object:
     if _has_repeated_keys(raw, value) or _LONG_NUMBER in raw.translate(_DIGITS):
         return _loads_slowly(raw)
     return value
+
+
+def dumps(value: object, *, sort_keys: bool = False) -> bytes:
+    """Return as JSON whatever `loads` returns: integers of more than 64 bits, too, which orjson refuses."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS if sort_keys else None)
+    except TypeError:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys).encode()
 
 
 def _has_repeated_keys(raw: bytes, value: object) -> bool:

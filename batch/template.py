@@ -9,10 +9,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from batch.errors import UsageError
 from batch.parameters import Problem
+from batch.strict_json import dumps
 
 Message = dict[str, Any]
 
@@ -108,10 +107,7 @@ def _value(row: Mapping[str, object], name: str) -> str:
     if value is None:
         state = "is null" if name in row else "is not in the row"
         raise MissingField(Problem(name, f"{name}: the template needs this field, it {state}"))
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:  # an integer of more than 64 bits
-        return str(value)
+    return dumps(value).decode()
 
 
 def _strings(value: object) -> Iterator[str]:

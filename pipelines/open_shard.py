@@ -9,7 +9,7 @@ from batch.job_store import JobStore
 from batch.plan import Shard
 from batch.records import Commit, Stop, StopState, Tally
 from batch.request import Request
-from batch.result import EXCERPT_BYTES, Code, Place, Result, RowFailure, Success, Usage, encode_result, row_id
+from batch.result import EXCERPT_BYTES, Code, Place, Result, RowFailure, Success, Usage, encode_result, row_id, sentence
 from batch.spec import JobSpec
 from connectors.lines import Line
 from pipelines.engines.base import Answer
@@ -62,6 +62,19 @@ class OpenShard:
         """What becomes of a row that was not answered before the job was stopped."""
         return self._failure(row, request, *_STOPPED[stop.state])
 
+    def encoded(self, row: int, row_id: str) -> bytes:
+        """The line of a settled row; one that cannot be written is settled again, as a failure."""
+        line, result = self.rows[row], self.results[row]
+        if result is None:
+            raise RuntimeError(f"{self.file}:{line.number}: the row has no result")
+        try:
+            return encode_result(result, row_id)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with an answer, it may not end the job
+            place = Place(self.file, line.number, line.offset)
+            failure = RowFailure(result.custom_id, Code.INTERNAL, sentence(error), place, line.raw[:EXCERPT_BYTES])
+            self.settle(row, failure)
+            return encode_result(failure, row_id)
+
     def take_unkept(self) -> list[KeptAnswer]:
         """The answers that no earlier call gave, for the journal."""
         kept = [KeptAnswer(row_key(self.shard.index, self.rows[row]), answer) for row, answer in self.unkept.items()]
@@ -93,13 +106,13 @@ def commit_shard(job: JobStore, spec: JobSpec, opened: OpenShard, *, epoch: int,
     succeeded: list[bytes] = []
     failed: list[bytes] = []
     codes: Counter[str] = Counter()
-    for line, result in zip(opened.rows, opened.results, strict=True):
-        if result is None:
-            raise RuntimeError(f"{opened.file}:{line.number}: the row has no result")
-        encoded = encode_result(result, row_id(spec.job_id, opened.shard.input, line.number))
+    for row, line in enumerate(opened.rows):
+        encoded = opened.encoded(row, row_id(spec.job_id, opened.shard.input, line.number))
+        result = opened.results[row]
         if isinstance(result, Success):
             succeeded.append(encoded)
         else:
+            assert result is not None
             failed.append(encoded)
             codes[result.code] += 1
     results, errors = job.write_parts(

@@ -5,9 +5,8 @@ Knows nothing of rows and of who is asked.
 
 from math import log2
 
-import orjson
-
 from batch.request import Request
+from batch.strict_json import dumps
 
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _MOST_RANKS = 64
@@ -17,10 +16,7 @@ def beginning(request: Request) -> bytes:
     """Return what an engine reads of a request, from its first token on: requests that begin alike sort together."""
     body = request.body
     asked = next((body[name] for name in ("messages", "prompt", "input", "query") if name in body), None)
-    try:
-        return orjson.dumps([body.get("model"), body.get("tools"), asked])
-    except TypeError:  # an integer of more than 64 bits
-        return b""
+    return dumps([body.get("model"), body.get("tools"), asked])
 
 
 def rank(request: Request, *, at_end: bool, begin_alike: bool) -> int:

@@ -6,6 +6,7 @@ never drains at a shard's end. Results go from here straight to the store. Knows
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import partial
@@ -15,14 +16,14 @@ from itertools import count
 import orjson
 
 from batch.beginnings import WINDOW_ROWS
-from batch.errors import InputChanged
+from batch.errors import BatchError, InputChanged
 from batch.job_store import JobStore
 from batch.plan import Shard
 from batch.records import Commit, Crash, EngineReport, Stop
 from batch.request import Decoder, Request
-from batch.result import Code, Result, RowFailure, Usage
+from batch.result import Code, Result, RowFailure, Usage, sentence
 from batch.state import RUNNING_PHASE
-from connectors.errors import Changed, NotFound
+from connectors.errors import Changed, NotFound, StoreError
 from connectors.inputs import PieceReader
 from connectors.retry import retries
 from pipelines.admission import KILLS_TO_CONVICT, Admission
@@ -99,6 +100,7 @@ class Replica:
         self._tries = count()  # a shard tried twice must not meet its own part
         self._died_with: tuple[str, ...] = ()  # the names of what was in flight when the engine died
         self._segments = count()
+        self._faults: set[type[Exception]] = set()
 
     async def run(self, index: int) -> Commit:
         """Answer every row of a shard and commit it; a shard that has a commit is left as it is.
@@ -201,10 +203,6 @@ class Replica:
                 if isinstance(request, RowFailure):
                     opened.settle(row, request)
                     continue
-                known = self._without_engine(opened, row, request)
-                if known is not None:
-                    opened.settle(row, known)
-                    continue
                 answering.create_task(self._answer_row(opened, row, request))
                 if row % ROWS_AT_A_TIME == 0:
                     await asyncio.sleep(0)  # the rows in flight come first
@@ -226,6 +224,13 @@ class Replica:
             self._has_admitted = True
             logger.info("first row admitted")
 
+    def _note_fault(self, error: Exception) -> None:
+        """Tell the log where a fault of ours came up, once for each kind; what it says may hold a row's text."""
+        if type(error) not in self._faults:
+            self._faults.add(type(error))
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            logger.error("%s ended a row, whose error line says more; at\n%s", type(error).__name__, frames)
+
     async def _answer_row(self, opened: OpenShard, row: int, request: Request) -> None:
         this_task = asyncio.current_task()
         assert this_task is not None
@@ -236,13 +241,20 @@ class Replica:
             if self._stop is None:
                 raise
             result = opened.stopped(row, request, self._stop)
+        except (EngineDead, BatchError, StoreError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a row meets on its way, it may not end the job
+            self._note_fault(error)
+            fault = _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, Code.INTERNAL, sentence(error))
+            result = opened.result_of(row, request, fault)
         finally:
             self._open_rows.discard(this_task)
         opened.settle(row, result)
 
     async def _result(self, opened: OpenShard, row: int, request: Request) -> Result:
-        if self._stop is not None:
-            return opened.stopped(row, request, self._stop)
+        known = self._without_engine(opened, row, request)
+        if known is not None:
+            return known
         ask = partial(self._ask_in_turn, (opened.shard.index, opened.rows[row].number))
         answer = await (self._shared.answer(request, ask) if self._spec.deduplicate else ask(request))
         if not answer.is_copy:

@@ -11,10 +11,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from http import HTTPStatus
 
-import orjson
-
 from batch.request import CHAT, COMPLETIONS, RESPONSES, Request
 from batch.result import Usage
+from batch.strict_json import dumps
 from pipelines.engines.base import Answer
 
 MAX_KEPT_BYTES = 32 * 2**20
@@ -71,10 +70,7 @@ def request_key(request: Request) -> bytes | None:
     """Return what equal requests have in common; None for a request that may be answered in more than one way."""
     if request.endpoint in _SAMPLING and not _is_determined(request.body):
         return None
-    try:
-        text = orjson.dumps([request.endpoint, request.body], option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # an integer of more than 64 bits
-        return None
+    text = dumps([request.endpoint, request.body], sort_keys=True)
     return hashlib.blake2b(text, digest_size=16).digest()
 
 

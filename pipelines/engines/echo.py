@@ -11,6 +11,7 @@ import orjson
 from batch.request import Request
 from batch.result import Usage
 from batch.spec import JobSpec
+from batch.strict_json import dumps
 from pipelines.engines.base import Answer
 
 MAX_ECHO_CHARACTERS = 64
@@ -51,9 +52,9 @@ def prompt_text(body: dict[str, object]) -> str:
     messages = body.get("messages")
     if isinstance(messages, list) and messages and isinstance(messages[-1], dict):
         content = messages[-1].get("content")
-        return content if isinstance(content, str) else orjson.dumps(content).decode()
+        return content if isinstance(content, str) else dumps(content).decode()
     text = body.get("prompt", body.get("input", ""))
-    return text if isinstance(text, str) else orjson.dumps(text).decode()
+    return text if isinstance(text, str) else dumps(text).decode()
 
 
 def _response(request: Request, reply: str, usage: Usage) -> dict[str, object]:

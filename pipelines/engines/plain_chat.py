@@ -98,7 +98,7 @@ class PlainChats:
     async def answer(self, body: Body) -> Answer | None:
         """Answer a chat, or return None: then the serving layer is to answer it, or to say what is wrong with it.
 
-        Raises EngineDeadError.
+        Raises EngineDeadError, and whatever a row can make vLLM's functions raise.
         """
         made = self._ahead.take(body)
         if not is_plain(body) or body.get("model") in self._adapters:
@@ -107,11 +107,9 @@ class PlainChats:
         if kind is None:
             return None
         if made is not None and made.rendering == kind.rendering:
-            prompt: list[int] | None = made.tokens.tolist()
+            prompt: list[int] = made.tokens.tolist()
         else:
             prompt = self._renderer.tokens(kind.rendering, body)
-        if prompt is None:
-            return None
         room = self._llm.model_config.max_model_len - len(prompt)
         asked = length_of(body)
         if room < 1 or (asked is not None and not 1 <= asked <= room):

@@ -7,10 +7,10 @@ import asyncio
 from argparse import Namespace
 from array import array
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from vllm.config import VllmConfig
 from vllm.entrypoints.launchers.cli_args import resolve_default_chat_template_kwargs
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
@@ -22,6 +22,7 @@ from vllm.renderers.registry import renderer_from_config
 from vllm.v1.engine.detokenizer import uses_fast_detokenizer
 
 from batch.request import CHAT
+from batch.strict_json import dumps
 from pipelines.engines.base import Waiting
 
 LENGTHS = ("max_completion_tokens", "max_tokens")
@@ -85,12 +86,9 @@ class Renderer:
             and renderer.tokenizer._tokenizer.padding is None
         )
 
-    def tokens(self, rendering: Rendering, body: Body) -> list[int] | None:
-        """Return the prompt's token ids; None where the chat cannot be rendered."""
-        try:
-            _, prompt = self._renderer.render_messages(body["messages"], rendering.chat)
-        except Exception:  # noqa: BLE001 - whatever is wrong with the row, the serving layer has the words for it
-            return None
+    def tokens(self, rendering: Rendering, body: Body) -> list[int]:
+        """Return the prompt's token ids. Raises whatever a chat's template does."""
+        _, prompt = self._renderer.render_messages(body["messages"], rendering.chat)
         text = prompt["prompt"]
         tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=rendering.adds_special_tokens).ids
         return tokens
@@ -126,7 +124,8 @@ class PromptsAhead:
             for request in [request for request in waiting() if id(request.body) not in looked_at]:
                 looked_at.add(id(request.body))
                 if request.endpoint == CHAT and is_plain(request.body):
-                    self._make(self._renderer, request.body)
+                    with suppress(Exception):  # whatever is wrong with the row, the serving layer has the words for it
+                        self._make(self._renderer, request.body)
                     await asyncio.sleep(0)  # whatever else the loop has to do comes first
                 if until.done() or self._room <= 0:
                     return
@@ -138,18 +137,15 @@ class PromptsAhead:
 
     def _make(self, renderer: Renderer, body: Body) -> None:
         rendering = self._rendering(body)
-        tokens = rendering and renderer.tokens(rendering, body)
-        if rendering and tokens:
+        tokens = renderer.tokens(rendering, body)
+        if tokens:
             self._made[id(body)] = Prompt(body, rendering, array("i", tokens))
             self._room -= len(tokens)
 
-    def _rendering(self, body: Body) -> Rendering | None:
+    def _rendering(self, body: Body) -> Rendering:
         key = kind_key(body)
         if key not in self._renderings:
-            try:
-                self._renderings[key] = self._template.rendering(kind_request(body))
-            except Exception:  # noqa: BLE001 - as above
-                return None  # it may have been this row's fault
+            self._renderings[key] = self._template.rendering(kind_request(body))
         return self._renderings[key]
 
 
@@ -168,7 +164,7 @@ def is_plain(body: Body) -> bool:
 
 def kind_key(body: Body) -> bytes:
     """Return the name of a plain chat's kind."""
-    return orjson.dumps(_shape(body), option=orjson.OPT_SORT_KEYS)
+    return dumps(_shape(body), sort_keys=True)
 
 
 def kind_request(body: Body) -> ChatCompletionRequest:
@@ -193,6 +189,7 @@ def _is_text(message: object) -> bool:
     return (
         isinstance(message, dict)
         and message.keys() == {"role", "content"}
+        and isinstance(message["role"], str)
         and message["role"] in ROLES
         and isinstance(message["content"], str)
     )

@@ -8,6 +8,7 @@ import logging
 import os
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeAlias
@@ -16,14 +17,14 @@ import orjson
 import vllm
 from pydantic import BaseModel, TypeAdapter
 from starlette.datastructures import State
-from starlette.responses import Response
+from starlette.responses import JSONResponse
 from vllm.config import VllmConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state
 from vllm.entrypoints.launchers.run_batch import make_arg_parser
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 from vllm.entrypoints.openai.completion.protocol import CompletionRequest
-from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
+from vllm.entrypoints.openai.responses.protocol import ResponsesRequest, ResponsesResponse
 from vllm.entrypoints.pooling.embed.protocol import EmbeddingRequest
 from vllm.entrypoints.pooling.scoring.protocol import RerankRequest, ScoreRequest
 from vllm.entrypoints.serve import create_error_response
@@ -121,19 +122,29 @@ class VllmEngine:
         if endpoint is None or endpoint.handle is None:
             return _refused(create_error_response(f"Model does not support endpoint: {request.endpoint}"))
         try:
-            if self._plain_chats is not None and request.endpoint == CHAT:
-                answer = await self._plain_chats.answer(request.body)
-                if answer is not None:
-                    return answer
-            response = await endpoint.handle(endpoint.parse(request.body))
+            answer = await self._answer_plain(request)
+            if answer is None:
+                # A copy, since its parsers change what they are given, and the row may be asked again.
+                answer = _answer(await endpoint.handle(endpoint.parse(deepcopy(request.body))))
         except EngineDeadError as error:
             raise EngineDead(str(error)) from error
         except Exception as error:  # noqa: BLE001 - the serving layer maps every exception of a request to a status, as its HTTP server does
-            response = create_error_response(error)
+            answer = _refused(create_error_response(error))
         if _is_cancelled():
             # The serving layer swallows a cancellation and answers 400, "Client disconnected": that is no answer.
             raise asyncio.CancelledError
-        return _answer(response)
+        return answer
+
+    async def _answer_plain(self, request: Request) -> Answer | None:
+        """The answer to a plain chat; None for any other request, and where something is wrong with the chat."""
+        if self._plain_chats is None or request.endpoint != CHAT:
+            return None
+        try:
+            return await self._plain_chats.answer(request.body)
+        except EngineDeadError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever is wrong with the row, the serving layer has the words for it
+            return None
 
     async def close(self) -> None:
         self._llm.shutdown()
@@ -222,12 +233,14 @@ def _is_cancelled() -> bool:
 def _answer(response: object) -> Answer:
     if isinstance(response, ErrorResponse):
         return _refused(response)
-    if isinstance(response, Response):  # the pooling endpoints answer with a rendered HTTP response
+    if isinstance(response, JSONResponse):  # the pooling endpoints answer with a rendered HTTP response
         body = bytes(response.body)
         return Answer(200, body, _usage(orjson.loads(body).get("usage") or {}))
     if isinstance(response, BaseModel):
         usage = getattr(response, "usage", None)
-        return Answer(200, response.model_dump_json().encode(), _usage(usage.model_dump() if usage else {}))
+        by_alias = isinstance(response, ResponsesResponse)  # as the server's routes write it
+        body = response.model_dump_json(by_alias=by_alias).encode()
+        return Answer(200, body, _usage(usage.model_dump() if usage else {}))
     return _refused(create_error_response("Request must not be sent in stream mode"))
 
 

@@ -163,5 +163,14 @@ def test_a_job_gives_each_endpoint_what_it_knows() -> None:
     assert parameters.body("/v1/embeddings") == {"truncate_prompt_tokens": 9}
 
 
+@pytest.mark.parametrize("encoding", ["bytes", "bytes_only"])
+def test_embeddings_that_are_no_json_are_refused(encoding: str) -> None:
+    problem = check_body({"input": "x", "encoding_format": encoding}, "/v1/embeddings")
+
+    assert problem is not None
+    assert problem.message == f'encoding_format="{encoding}": expected float or base64: a line of results is JSON'
+    assert check_body({"input": "x", "encoding_format": "base64"}, "/v1/embeddings") is None
+
+
 def test_long_values_are_cut() -> None:
     assert len(shown("x" * 1000)) == 80

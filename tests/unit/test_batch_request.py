@@ -307,6 +307,17 @@ def test_logprobs_may_be_what_the_engine_was_told() -> None:
     assert failure_of(chat_line(logprobs=True, top_logprobs=50)).field == "top_logprobs"
 
 
+def test_a_fault_of_the_decoders_own_fails_its_row_only() -> None:
+    decoder = Decoder(job_spec())
+    line = Line(3, 30, memoryview(b"{}"))  # type: ignore[arg-type]  # which no reader gives: the decoder stumbles
+
+    failure = decoder.decode(FILE, line) if decoder.custom_id(line) is None else None
+
+    assert isinstance(failure, RowFailure)
+    assert (failure.code, failure.status_code, failure.place.line) == (Code.INTERNAL, 500, 3)
+    assert failure.message.startswith("AttributeError: ")
+
+
 def test_the_duplicate_scan_gets_given_ids_only() -> None:
     decoder = Decoder(job_spec())
 

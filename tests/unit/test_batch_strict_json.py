@@ -1,7 +1,7 @@
 import pytest
 
 from batch.result import Code
-from batch.strict_json import StrictJSONError, loads
+from batch.strict_json import StrictJSONError, dumps, loads
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,12 @@ def test_other_json_is_read_as_it_is(raw: bytes, value: object) -> None:
     read = loads(raw)
 
     assert value is None or read == value
+
+
+@pytest.mark.parametrize(
+    "raw", [b'{"b":1,"a":[null,1.5,"\xc3\xa9"]}', b'{"b":-99999999999999999999,"a":[1e+308,"\xc3\xa9"]}']
+)
+def test_what_was_read_is_written_again(raw: bytes) -> None:
+    assert dumps(loads(raw)) == raw
+    assert loads(dumps(loads(raw), sort_keys=True)) == loads(raw)
+    assert dumps(loads(raw), sort_keys=True).startswith(b'{"a":')

@@ -71,7 +71,7 @@ def test_what_stands_before_the_messages_counts_first() -> None:
     requests = [chat_with("t2", "a"), chat_with("t1", "b"), chat_with("t1", "a"), chat_with(None, "z")]
 
     assert sorted(requests, key=beginning) == [requests[2], requests[1], requests[0], requests[3]]
-    assert beginning(request(messages=[2**80])) == b""
+    assert beginning(request(messages=[2**80])).endswith(b"[1208925819614629174706176]]")
 
 
 def rows_of_two_lengths(count: int) -> dict[str, int]:

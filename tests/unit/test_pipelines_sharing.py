@@ -70,8 +70,11 @@ def test_an_embedding_is_determined_without_a_temperature() -> None:
     assert request_key(request(endpoint="/v1/embeddings", input="x")) is not None
 
 
-def test_a_number_beyond_64_bits_keeps_a_request_to_itself() -> None:
-    assert request_key(request(prompt="x", temperature=0, seed=2**80)) is None
+def test_a_number_beyond_64_bits_is_told_apart_from_its_neighbour() -> None:
+    keys = {request_key(request(prompt="x", temperature=0, top_k=number)) for number in (2**80, 2**80 + 1)}
+
+    assert len(keys) == 2
+    assert None not in keys
 
 
 def test_an_error_of_the_server_is_not_shared_and_a_refusal_is() -> None:
