@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,18 @@ sys.stdin.read()
 
 
 class Terminal:
-    """A folder to stand in. `ray` is the address of a cluster that `run` is told to use; empty: each its own."""
+    """A folder to stand in. `ray` is the address of a cluster that `run` is told to use; empty: each its own.
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], *, ray: str = "") -> None:
+    `around`: words before each command, of a program that runs it.
+    """
+
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str], *, ray: str = "", around: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
         self.ray = ray
         self._environment = dict(environment)
+        self._around = tuple(around)
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Type a command and wait for its end."""
@@ -59,7 +65,7 @@ class Terminal:
 
     def _command(self, words: tuple[str, ...]) -> list[str]:
         address = ["--ray-address", self.ray] if self.ray and words[0] == "run" else []
-        return [*BATCHCTL, *words, *address]
+        return [*self._around, *BATCHCTL, *words, *address]
 
 
 def clean_environment(home: Path, **more: str) -> dict[str, str]:
