@@ -10,18 +10,18 @@ FAST := not slow and not cloud and not ray and not vllm and not gpu
 GPU_SIZES ?= --max-num-seqs 1024 --max-num-batched-tokens 16384
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check fix bench bench-gpu chaos nightly
+.PHONY: help setup demo test check fix bench bench-gpu chaos test-long
 
 help:
 	@echo "make setup   the environment in .venv: CPU or CUDA build, whichever this machine needs"
 	@echo "make demo    the main job: real vLLM answers 200 questions with the model that ships here"
-	@echo "make test    every test"
+	@echo "make test    every test, in small size where it has two"
 	@echo "make check   format, lint, types, import contracts and the fast tests"
 	@echo "make fix     format, and mend what the linter can"
 	@echo "make bench   throughput, overhead and memory, beside plain vLLM, and a simulation of many engines"
 	@echo "make bench-gpu  throughput of four workloads with 500 million parameters, on a GPU"
 	@echo "make chaos   the commit protocol under every pair of faults and thousands of random schedules (6 minutes)"
-	@echo "make nightly what make chaos does, and real kills: a hundred and ten, frozen workers, lost nodes (an hour)"
+	@echo "make test-long  every test at its full size: a hundred and ten kills, every pair of faults, millions of lines (hours)"
 
 setup:
 	@$(PYTHON) .ci/setup.py
@@ -58,7 +58,7 @@ bench-gpu: setup
 	done
 
 chaos: setup
-	BATCHCTL_CHAOS=nightly $(BIN)/python -m pytest -q -s tests/chaos/test_commit_protocol.py
+	BATCHCTL_TESTS=long $(BIN)/python -m pytest -q -s tests/chaos/test_commit_protocol.py
 
-nightly: setup
-	BATCHCTL_CHAOS=nightly $(BIN)/python -m pytest -q -s tests/chaos
+test-long: setup
+	BATCHCTL_TESTS=long $(BIN)/python -m pytest -s

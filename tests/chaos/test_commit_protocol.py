@@ -1,6 +1,6 @@
 """Lease, plan, commits and ledger under every fault at every operation, and under drivers that take turns by chance.
 
-`BATCHCTL_CHAOS=nightly` runs every pair of faults and thousands of random schedules from a new seed, and counts the
+`BATCHCTL_TESTS=long` runs every pair of faults and thousands of random schedules from a new seed, and counts the
 failures of each mutant. `BATCHCTL_TEST_SEED` is the first seed of the random ones: a schedule's own seed repeats it.
 """
 
@@ -16,17 +16,17 @@ from chaos.rehearsal import Job, make_job
 from chaos.run import AS_SHIPPED, Run, Variant, perform
 from chaos.schedules import Drawn, Placed, seconds, singles
 from chaos.stage import Schedule
+from long_run import LONG
 
 from batch.errors import JobHeld
 from batch.manifest import FinalState
 
-NIGHTLY = os.environ.get("BATCHCTL_CHAOS") == "nightly"
-FIRST_SEED = int(os.environ.get("BATCHCTL_TEST_SEED") or (random.SystemRandom().randrange(10**9) if NIGHTLY else 1))
-RANDOM_SCHEDULES = 5_000 if NIGHTLY else 400
-PAIRS_PER_FIRST_FAULT = None if NIGHTLY else 3
-MUTANT_SCHEDULES = 1_000 if NIGHTLY else 300
+FIRST_SEED = int(os.environ.get("BATCHCTL_TEST_SEED") or (random.SystemRandom().randrange(10**9) if LONG else 1))
+RANDOM_SCHEDULES = 5_000 if LONG else 400
+PAIRS_PER_FIRST_FAULT = None if LONG else 3
+MUTANT_SCHEDULES = 1_000 if LONG else 300
 
-pytestmark = [pytest.mark.timeout(1800), *([pytest.mark.slow] if NIGHTLY else [])]
+pytestmark = [pytest.mark.timeout(1800), *([pytest.mark.slow] if LONG else [])]
 
 Say = Callable[[str], None]
 
@@ -41,7 +41,7 @@ def say(capsys: pytest.CaptureFixture[str]) -> Say:
     """Tell figures, at night to the terminal."""
 
     def tell(figures: str) -> None:
-        if not NIGHTLY:
+        if not LONG:
             print(figures)
             return
         with capsys.disabled():
@@ -134,14 +134,14 @@ def test_a_wrong_protocol_is_found_out(name: str, say: Say) -> None:
     sources: dict[str, Iterable[Schedule]] = {
         "single": all_singles(job, variant),
         "random": drawn(MUTANT_SCHEDULES),
-        "pair": all_pairs(job, variant, most=5) if NIGHTLY else (),
+        "pair": all_pairs(job, variant, most=5) if LONG else (),
     }
     performed = Counter[str]()
     for source, schedules in sources.items():
         for run in runs(job, schedules, variant):
             performed[source] += 1
             found[source] += any(symptom in problem for problem in run.problems)
-            if found[source] and not NIGHTLY:
+            if found[source] and not LONG:
                 break
     counts = ", ".join(f"{source} {found[source]} of {count}" for source, count in performed.items())
     say(f"{name}: {counts}, {time.monotonic() - started_s:.1f} s")

@@ -1,6 +1,6 @@
 """kill -9 of anything at any moment, again and again, until the job is complete; each time the same command goes on.
 
-`BATCHCTL_CHAOS=nightly` makes the series long. The seed is printed; BATCHCTL_TEST_SEED repeats its choices.
+`BATCHCTL_TESTS=long` makes the series long. The seed is printed; BATCHCTL_TEST_SEED repeats its choices.
 """
 
 import os
@@ -19,16 +19,16 @@ from answer_server import REFUSED, AnswerServer
 from attempts import Attempts, check_gone, output_lines
 from chaos.conftest import Watch
 from fault_proxy import FaultProxy
+from long_run import LONG
 from stores import BUCKET
 from terminal import Terminal, clean_environment, wait_until
 
 from connectors.registry import open_store
 
-NIGHTLY = os.environ.get("BATCHCTL_CHAOS") == "nightly"
-LOCAL_KILLS, S3_KILLS = (50, 50) if NIGHTLY else (6, 3)
+LOCAL_KILLS, S3_KILLS = (50, 50) if LONG else (6, 3)
 SEED = int(os.environ.get("BATCHCTL_TEST_SEED") or random.SystemRandom().randrange(10**6))
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(3600 if NIGHTLY else 400)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(3600 if LONG else 400)]
 
 ROWS = 3000
 MALFORMED, TOO_LONG = 30, 60

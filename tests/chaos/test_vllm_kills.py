@@ -1,4 +1,4 @@
-"""kill -9 of anything around real vLLM, ten times over one job. Nightly only: an engine takes a minute to start."""
+"""kill -9 of anything around real vLLM, ten times over one job. Long run only: an engine takes a minute to start."""
 
 import os
 import random
@@ -9,6 +9,7 @@ import orjson
 import pytest
 from attempts import Attempts, output_lines
 from chaos.conftest import Watch
+from long_run import long_only
 from processes import Process
 from terminal import Terminal, clean_environment, wait_until
 from vllm_runs import CPU_ENVIRONMENT, SERVED_NAME
@@ -39,7 +40,7 @@ def attempts(tmp_path: Path, watch: Watch) -> Attempts:
     return watch(Attempts(terminal, ("run", "in.jsonl", *model, *slowly, *asked, "--output", "out"), f"{tmp_path}/out"))
 
 
-@pytest.mark.skipif(os.environ.get("BATCHCTL_CHAOS") != "nightly", reason="BATCHCTL_CHAOS=nightly runs it")
+@long_only
 def test_kills_of_vllm(attempts: Attempts) -> None:
     print(f"seed {SEED}")
     chance, began_s = random.Random(SEED), time.monotonic()

@@ -1,6 +1,5 @@
 """A worker that is frozen until another attempt has ended its job, and then goes on where it stood."""
 
-import os
 import signal
 import subprocess
 import time
@@ -12,12 +11,12 @@ import pytest
 from answer_server import AnswerServer
 from attempts import RAY_AGENTS, Attempts, check_gone, send
 from chaos.conftest import Watch
+from long_run import long_only
 from processes import Process
 from terminal import Terminal, clean_environment, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 
-NIGHTLY = pytest.mark.skipif(os.environ.get("BATCHCTL_CHAOS") != "nightly", reason="BATCHCTL_CHAOS=nightly runs it")
 ROWS = 600  # two shards: one that is committed before the freeze, one whose last rows wait
 FIRST_SHARD = 512
 ENDS_WITHIN_S = 30.0
@@ -40,7 +39,7 @@ def attempts(tmp_path: Path, server: AnswerServer, watch: Watch) -> Attempts:
     return watch(Attempts(terminal, words, str(tmp_path / "out")))
 
 
-@pytest.mark.parametrize("frozen", ["everything", pytest.param("worker", marks=NIGHTLY)])
+@pytest.mark.parametrize("frozen", ["everything", pytest.param("worker", marks=long_only)])
 def test_a_worker_that_wakes_up_after_its_job_has_ended_changes_nothing(
     frozen: str, attempts: Attempts, server: AnswerServer
 ) -> None:

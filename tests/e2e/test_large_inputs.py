@@ -1,6 +1,6 @@
 """Inputs without measure are planned and read in bounded memory: a line of a gigabyte, bombs, millions of rows.
 
-Ten million with BATCHCTL_CHAOS=nightly.
+Ten million with BATCHCTL_TESTS=long.
 """
 
 import gzip
@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from long_run import LONG
 from memory import planned_alone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 GIB, MIB = 1 << 30, 1 << 20
-ROWS = 10_000_000 if os.environ.get("BATCHCTL_CHAOS") == "nightly" else 2_000_000
+ROWS = 10_000_000 if LONG else 2_000_000
 GOOD = b'{"custom_id": "%d", "body": {"prompt": "x"}}\n'
 PACKERS: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "zst": zstandard.compress}
 SUFFIXES = pytest.mark.parametrize("suffix", PACKERS)

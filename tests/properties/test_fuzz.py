@@ -1,11 +1,10 @@
 """A hundred thousand bad lines through the reader, the plan and the decoder: each is accounted for exactly once.
 
-Two million with BATCHCTL_CHAOS=nightly. A failure names the seed of its file; `file_of` makes it again.
+Two million with BATCHCTL_TESTS=long. A failure names the seed of its file; `file_of` makes it again.
 """
 
 import json
 import math
-import os
 import re
 import tempfile
 from collections import Counter
@@ -19,6 +18,7 @@ from dataset_files import PACKERS, expected_lines, written
 from fuzzing import MAX_LINE_BYTES, any_line, good_line
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from long_run import LONG
 from specs import job_spec
 
 from batch.parameters import InferenceParameters
@@ -29,7 +29,7 @@ from batch.spec import JobSpec
 from connectors.inputs import InputFile, PieceReader, scan
 from connectors.lines import Line
 
-LINES = 2_000_000 if os.environ.get("BATCHCTL_CHAOS") == "nightly" else 100_000
+LINES = 2_000_000 if LONG else 100_000
 LINES_PER_FILE = 2_000
 SPECS = [
     job_spec(max_line_bytes=MAX_LINE_BYTES, shard_rows=150),
