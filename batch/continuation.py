@@ -6,7 +6,6 @@ The old job is read and never changed. Knows nothing of workers and workspaces.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,9 +16,10 @@ import orjson
 from batch.errors import JobFailed, UsageError
 from batch.job_store import READERS, JobStore
 from batch.manifest import Manifest
-from batch.plan import Continuation, Plan, PlannedInput, Shard
+from batch.plan import Continuation, Plan, PlannedInput
 from batch.records import Part
 from batch.result import Code
+from batch.shards import Shard, Span
 from batch.spec import JobSpec
 from connectors.errors import NotFound
 from connectors.registry import locate
@@ -105,20 +105,26 @@ def _failed_lines(old: JobStore, manifest: Manifest, codes: Collection[str]) -> 
 
 def _with_lines(plan: Plan, chosen: Mapping[str, Sequence[int]]) -> tuple[Shard, ...]:
     """The shards with chosen lines, numbered anew; one whose rows were all chosen names none of them."""
-    taken = []
+    taken: list[Shard] = []
     for shard in plan.output_shards:
-        lines, first = chosen.get(plan.inputs[shard.input].uri, ()), shard.piece.first_line
-        in_shard = tuple(lines[bisect_left(lines, first) : bisect_left(lines, first + shard.piece.lines)])
-        if in_shard:
-            taken.append(replace(shard, only=shard.only if len(in_shard) == shard.rows else in_shard))
-    return tuple(replace(shard, index=index) for index, shard in enumerate(taken))
+        lines_of_spans = ((span, chosen.get(plan.inputs[span.input].uri, ())) for span in shard.spans)
+        spans = tuple(filter(None, (_with_lines_of_file(span, lines) for span, lines in lines_of_spans)))
+        if spans:
+            taken.append(Shard(len(taken), spans))
+    return tuple(taken)
 
 
-def _inputs_of(plan: Plan, shards: Iterable[Shard]) -> tuple[PlannedInput, ...]:
+def _with_lines_of_file(span: Span, lines: Sequence[int]) -> Span | None:
+    """The span with those of its file's chosen lines that it holds; None when it holds none."""
+    inside = tuple(lines[bisect_left(lines, span.piece.first_line) : bisect_left(lines, span.end_line)])
+    if not inside:
+        return None
+    return replace(span, only=span.only if len(inside) == span.rows else inside)
+
+
+def _inputs_of(plan: Plan, shards: tuple[Shard, ...]) -> tuple[PlannedInput, ...]:
     """The inputs of the plan, counting the lines that the shards run."""
-    rows = Counter[int]()
-    for shard in shards:
-        rows[shard.input] += shard.rows
+    rows = replace(plan, shards=shards).rows_of_inputs()
     return tuple(replace(planned, lines=rows[index], blank=0) for index, planned in enumerate(plan.inputs))
 
 

@@ -10,9 +10,10 @@ from enum import StrEnum
 import orjson
 
 from batch.errors import JobFailed
-from batch.plan import Continuation, Plan, Shard
+from batch.plan import Continuation, Plan
 from batch.records import FORMAT, Commit, CorruptRecord, Part, Scalar, Stop, decode_record
 from batch.result import Usage
+from batch.shards import Shard
 from batch.spec import JobSpec
 
 
@@ -132,7 +133,7 @@ def close_ledger(
     `stop`: what ended rows before they were answered. LedgerOpen unless every input's lines are accounted for.
     """
     in_order = [_checked(shard, commits) for shard in plan.shards]
-    _check_inputs(plan, in_order)
+    _check_inputs(plan)
     output = output or _committed_parts(in_order)
     _check_output(output, in_order)
     failed_by_code: dict[str, int] = {}
@@ -204,16 +205,13 @@ def _checked(shard: Shard, commits: Mapping[int, Commit]) -> Commit:
     return commit
 
 
-def _check_inputs(plan: Plan, in_order: list[Commit]) -> None:
-    succeeded, failed = [0] * len(plan.inputs), [0] * len(plan.inputs)
-    for shard, commit in zip(plan.shards, in_order, strict=True):
-        succeeded[shard.input] += commit.succeeded
-        failed[shard.input] += commit.failed
-    for planned, good, bad in zip(plan.inputs, succeeded, failed, strict=True):
-        if planned.lines != planned.blank + good + bad:
+def _check_inputs(plan: Plan) -> None:
+    """The shards hold each input's rows; that each of their rows has a result was seen before."""
+    for planned, rows in zip(plan.inputs, plan.rows_of_inputs(), strict=True):
+        if planned.lines != planned.blank + rows:
             raise LedgerOpen(
-                f"{planned.uri}: {planned.lines} lines, but {planned.blank} blank + {good} succeeded + {bad} failed "
-                f"= {planned.blank + good + bad}"
+                f"{planned.uri}: {planned.lines} lines, but {planned.blank} blank + {rows} with a result "
+                f"= {planned.blank + rows}"
             )
 
 

@@ -17,6 +17,7 @@ from batch.beginnings import Beginnings, Survey
 from batch.duplicates import DuplicateScan
 from batch.errors import InputChanged, JobFailed, UsageError
 from batch.request import Decoder
+from batch.shards import Cut, Shard, Span, join, max_lines, with_duplicates
 from batch.spec import JobSpec
 from connectors.errors import Changed, InputError, NotFound
 from connectors.inputs import InputFile, Piece, find_inputs, scan
@@ -24,10 +25,13 @@ from connectors.lines import Line
 
 FORMAT = 1
 FORMAT_WITH_COPIES = 2
+FORMAT_WITH_SPANS = 3  # and with copies, where there are some
 PROGRESS_LINES = 10_000
 MIN_SHARD_BYTES, MAX_SHARD_BYTES = 32 * 2**10, 16 * 2**20
 # Shards enough that the last ones to finish leave no engine idle for long.
 _SHARDS_PER_REPLICA = 16
+WORTH_A_COPY = 0.03
+"""The share of a file's prompts that must be saved for its lines to be copied."""
 _EXPANSION = 4
 """Bytes of text in a byte of a compressed file, about."""
 
@@ -52,35 +56,14 @@ class PlannedInput:
     alike: float = 1.0
 
     @property
+    def is_scattered(self) -> bool:
+        """Whether so much is saved that its lines are copied in another order."""
+        return self.saving >= WORTH_A_COPY
+
+    @property
     def file(self) -> InputFile:
         """The file, to be read as it was."""
         return InputFile(uri=self.uri, size_bytes=self.size_bytes, etag=self.etag, format=self.format)
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """The unit of work and of commit: a piece of `inputs[input]`, with the line numbers that repeat a custom_id.
-
-    `only`: the line numbers of the piece that are run; empty: every line that is not blank. `copy`: the piece is one
-    of the plan's copies, so numbered, which holds lines of the input in another order.
-    """
-
-    index: int
-    input: int
-    piece: Piece
-    duplicates: tuple[int, ...] = ()
-    only: tuple[int, ...] = ()
-    copy: int | None = None
-
-    @property
-    def rows(self) -> int:
-        """How many rows are run."""
-        return len(self.only) or self.piece.rows
-
-    def rows_among(self, lines: Iterable[Line]) -> list[Line]:
-        """Those of the piece's lines that are run."""
-        only = frozenset(self.only)
-        return [line for line in lines if (line.number in only if only else not line.is_blank)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +111,24 @@ class Plan:
     def rows(self) -> int:
         return self.lines - self.blank
 
-    def file_of(self, shard: Shard) -> InputFile:
-        """The file that a shard's piece is of."""
-        return self.inputs[shard.input].file if shard.copy is None else self.copies[shard.copy]
+    def file_of(self, shard: Shard, span: Span) -> InputFile:
+        """The file that a span of a shard is read from."""
+        return self.inputs[span.input].file if shard.copy is None else self.copies[shard.copy]
+
+    def rows_of_inputs(self) -> list[int]:
+        """How many rows the shards run of each input."""
+        rows = [0] * len(self.inputs)
+        for span in chain.from_iterable(shard.spans for shard in self.shards):
+            rows[span.input] += span.rows
+        return rows
+
+    def repeated_lines(self) -> dict[int, set[int]]:
+        """Input -> the numbers of its lines that repeat a custom_id; inputs without such lines are left out."""
+        repeated: dict[int, set[int]] = {}
+        for span in chain.from_iterable(shard.spans for shard in self.shards):
+            if span.duplicates:
+                repeated.setdefault(span.input, set()).update(span.duplicates)
+        return repeated
 
     def end(self, rows: int) -> int:
         """Return the index of the first of the last shards, those that hold the last `rows` rows."""
@@ -150,7 +148,8 @@ def make_plan(spec: JobSpec, on_progress: Callable[[int], None] = lambda _: None
     files = _find(spec.inputs)
     max_bytes = max_shard_bytes(sum(file.size_bytes for file in files), max_replicas)
     progress = _Progress(on_progress)
-    inputs, shards = [], []
+    inputs: list[PlannedInput] = []
+    cuts: list[Cut] = []
     with DuplicateScan() as ids:
         decoder, beginnings = Decoder(spec), Beginnings(spec)
         for index, file in enumerate(files):
@@ -159,17 +158,23 @@ def make_plan(spec: JobSpec, on_progress: Callable[[int], None] = lambda _: None
             if spec.order_by_prefix:
                 lines = _surveyed(lines, file, beginnings, survey)
             pieces = list(cut(progress.counted(lines), max_rows=spec.shard_rows, max_bytes=max_bytes))
-            inputs.append(_planned(file, pieces, survey))
-            shards += [Shard(0, index, piece) for piece in pieces if piece.rows]
+            inputs.append(_planned(file, [piece for piece, _ in pieces], survey))
+            cuts += [Cut(Span(index, piece), size_bytes) for piece, size_bytes in pieces if piece.rows]
         progress.end()
-        return Plan(tuple(inputs), tuple(_with_duplicates(shards, ids.repeated())))
+        shards = join(
+            cuts,
+            max_lines=max_lines(sum(cut.span.rows for cut in cuts), spec.shard_rows),
+            max_bytes=max_bytes,
+            alone={index for index, planned in enumerate(inputs) if planned.is_scattered},
+        )
+        return Plan(tuple(inputs), tuple(with_duplicates(shards, ids.repeated())))
 
 
-def cut(lines: Iterable[tuple[int, Line]], *, max_rows: int, max_bytes: int) -> Iterator[Piece]:
+def cut(lines: Iterable[tuple[int, Line]], *, max_rows: int, max_bytes: int) -> Iterator[tuple[Piece, int]]:
     """Yield pieces that hold every line once, each with at most so many lines and bytes, but with one row at least.
 
-    Blank lines go with the row before them while there is room. All that follow are one piece without rows, of any
-    size: nobody reads such a piece.
+    With each piece comes the number of its bytes. Blank lines go with the row before them while there is room. All that
+    follow are one piece without rows, of any size: nobody reads such a piece.
     """
     start, end, first_line, in_piece, rows, size_bytes = 0, 0, 1, 0, 0, 0
     for line_end, line in lines:
@@ -178,14 +183,14 @@ def cut(lines: Iterable[tuple[int, Line]], *, max_rows: int, max_bytes: int) -> 
         has_no_room = in_piece >= max_rows or size_bytes + line_bytes > max_bytes
         ends_blank_ones = in_piece > 0 and not rows and not is_blank
         if ends_blank_ones or (rows and has_no_room):
-            yield Piece(start, end, first_line, in_piece, rows)
+            yield Piece(start, end, first_line, in_piece, rows), size_bytes
             start, first_line, in_piece, rows, size_bytes = end, line.number, 0, 0, 0
         rows += not is_blank
         size_bytes += line_bytes
         in_piece += 1
         end = line_end
     if in_piece:
-        yield Piece(start, end, first_line, in_piece, rows)
+        yield Piece(start, end, first_line, in_piece, rows), size_bytes
 
 
 def read_lines(spec: JobSpec, planned: PlannedInput) -> Iterator[Line]:
@@ -196,15 +201,15 @@ def read_lines(spec: JobSpec, planned: PlannedInput) -> Iterator[Line]:
 
 def encode_plan(plan: Plan) -> bytes:
     """Return the plan as JSON, some 40 bytes for a shard and 8 for a line number; `decode_plan` reads it back."""
-    stored = {
-        "format": FORMAT,
+    stored: dict[str, Any] = {
+        "format": FORMAT_WITH_SPANS if any(len(shard.spans) > 1 for shard in plan.shards) else FORMAT,
         "inputs": [astuple(planned) for planned in plan.inputs],
         "shards": _encode_shards(plan.shards),
     }
     if plan.continued_from is not None:
         stored["continued_from"] = asdict(plan.continued_from)
     if plan.copies:
-        stored["format"] = FORMAT_WITH_COPIES
+        stored["format"] = max(stored["format"], FORMAT_WITH_COPIES)
         stored["copies"] = [astuple(copy) for copy in plan.copies]
         stored["copy_of_shard"] = [shard.copy for shard in plan.shards]
         stored["in_input_order"] = _encode_shards(plan.in_input_order)
@@ -215,14 +220,14 @@ def decode_plan(encoded: bytes) -> Plan:
     """Read a plan that `encode_plan` wrote. Raises JobFailed for another format or what is no plan."""
     try:
         stored = orjson.loads(encoded)
-        if stored["format"] not in (FORMAT, FORMAT_WITH_COPIES):
+        if stored["format"] not in (FORMAT, FORMAT_WITH_COPIES, FORMAT_WITH_SPANS):
             raise JobFailed(
-                f"the stored plan has format {stored['format']!r}, this batchctl reads up to {FORMAT_WITH_COPIES}"
+                f"the stored plan has format {stored['format']!r}, this batchctl reads up to {FORMAT_WITH_SPANS}"
             )
         inputs = tuple(PlannedInput(*values) for values in stored["inputs"])
         shards = _decode_shards(stored["shards"])
         continued_from = Continuation(**stored["continued_from"]) if "continued_from" in stored else None
-        if stored["format"] == FORMAT:
+        if "copies" not in stored:
             return Plan(inputs, shards, continued_from)
         copied = zip(shards, stored["copy_of_shard"], strict=True)
         shards = tuple(replace(shard, copy=copy) for shard, copy in copied)
@@ -232,18 +237,24 @@ def decode_plan(encoded: bytes) -> Plan:
         raise JobFailed(f"the stored plan is damaged: {error}") from None
 
 
-def _encode_shards(shards: Iterable[Shard]) -> list[list[object]]:
-    return [
-        [shard.input, *astuple(shard.piece), shard.duplicates, *([shard.only] if shard.only else [])]
-        for shard in shards
-    ]
+def _encode_shards(shards: Iterable[Shard]) -> list[list[Any]]:
+    """Return a list for each shard: that of its only span, or one of the lists of all."""
+    spans = ([_encode_span(span) for span in shard.spans] for shard in shards)
+    return [encoded[0] if len(encoded) == 1 else encoded for encoded in spans]
+
+
+def _encode_span(span: Span) -> list[Any]:
+    return [span.input, *astuple(span.piece), span.duplicates, *([span.only] if span.only else [])]
 
 
 def _decode_shards(stored: Iterable[list[Any]]) -> tuple[Shard, ...]:
-    return tuple(
-        Shard(index, number, Piece(*piece), duplicates=tuple(duplicates), only=tuple(chain(*only)))
-        for index, (number, *piece, duplicates, only) in enumerate((*s[:7], s[7:]) for s in stored)
-    )
+    spans = (encoded if isinstance(encoded[0], list) else [encoded] for encoded in stored)
+    return tuple(Shard(index, tuple(map(_decode_span, encoded))) for index, encoded in enumerate(spans))
+
+
+def _decode_span(stored: list[Any]) -> Span:
+    number, *piece, duplicates = stored[:7]
+    return Span(number, Piece(*piece), duplicates=tuple(duplicates), only=tuple(chain(*stored[7:])))
 
 
 def _find(patterns: Sequence[str]) -> list[InputFile]:
@@ -313,15 +324,3 @@ def _planned(file: InputFile, pieces: Iterable[Piece], survey: Survey) -> Planne
     blank = lines - sum(piece.rows for piece in pieces)
     saving, alike = survey.saving(), survey.alike()
     return PlannedInput(file.uri, file.size_bytes, file.etag, file.format, lines, blank, saving, alike)
-
-
-def _with_duplicates(shards: Iterable[Shard], repeated: Iterator[tuple[int, int]]) -> Iterator[Shard]:
-    """Yield the shards, numbered, each with its own of the repeated (input, line), which ascend as the shards do."""
-    waiting = next(repeated, None)
-    for index, shard in enumerate(shards):
-        last = (shard.input, shard.piece.first_line + shard.piece.lines - 1)
-        duplicates = []
-        while waiting is not None and waiting <= last:
-            duplicates.append(waiting[1])
-            waiting = next(repeated, None)
-        yield replace(shard, index=index, duplicates=tuple(duplicates))

@@ -17,16 +17,15 @@ import orjson
 from batch.beginnings import Beginnings, sort_key
 from batch.job_store import JobStore
 from batch.manifest import LedgerOpen, OutputParts
-from batch.plan import Plan, Shard, max_shard_bytes, read_lines
+from batch.plan import Plan, max_shard_bytes, read_lines
 from batch.records import Commit, Part
 from batch.result import row_id
+from batch.rows import read_rows
+from batch.shards import Shard, Span, max_lines
 from batch.spec import JobSpec
 from batch.spill import SpillSort
 from connectors.copies import encode_line
 from connectors.inputs import InputFile, Piece, PieceReader
-
-WORTH_A_COPY = 0.03
-"""The share of a file's prompts that must be saved for its lines to be copied."""
 
 AT_ONCE = 8
 """Shards that are read or written together, each of which may be in memory."""
@@ -42,23 +41,24 @@ def bring_together(job: JobStore, plan: Plan, *, engines: int) -> Plan:
 
     Copies the lines of such files into the job. Raises InputChanged.
     """
-    scattered = {index for index, planned in enumerate(plan.inputs) if planned.saving >= WORTH_A_COPY}
+    scattered = {index for index, planned in enumerate(plan.inputs) if planned.is_scattered}
     if not scattered:
         return plan
     spec = job.spec()
     max_bytes = max_shard_bytes(sum(planned.size_bytes for planned in plan.inputs), engines)
+    rows_at_most, repeated_lines = max_lines(plan.rows, spec.shard_rows), plan.repeated_lines()
     copies: list[InputFile] = []
     of_copies: list[Shard] = []
     with ThreadPoolExecutor(AT_ONCE) as writers:
         for index in sorted(scattered):
-            runs = _runs(_by_beginning(spec, plan, index), max_rows=spec.shard_rows, max_bytes=max_bytes)
-            repeated = {number for shard in plan.shards if shard.input == index for number in shard.duplicates}
+            runs = _runs(_by_beginning(spec, plan, index), max_rows=rows_at_most, max_bytes=max_bytes)
+            repeated = repeated_lines.get(index, set())
             for copy, numbers in _mapped(writers, lambda run: (job.write_copy(run.content), run.numbers), runs):
                 piece = Piece(0, copy.size_bytes, 0, len(numbers), len(numbers))
                 duplicates = tuple(number for number in numbers if number in repeated)
-                of_copies.append(Shard(0, index, piece, duplicates, copy=len(copies)))
+                of_copies.append(Shard(0, (Span(index, piece, duplicates),), copy=len(copies)))
                 copies.append(copy)
-    as_they_are = (shard for shard in plan.shards if shard.input not in scattered)
+    as_they_are = (shard for shard in plan.shards if shard.spans[0].input not in scattered)
     shards = enumerate(chain(as_they_are, deal(of_copies, engines)))
     numbered = tuple(replace(shard, index=index) for index, shard in shards)
     return replace(plan, shards=numbered, copies=tuple(copies), in_input_order=plan.shards)
@@ -78,7 +78,7 @@ def in_input_order(job: JobStore, plan: Plan, commits: Mapping[int, Commit], *, 
 
     `attempt` must be unique to this try. Raises LedgerOpen for a row without a result or with two.
     """
-    committed = {(shard.input, shard.piece): commits[shard.index] for shard in plan.shards if shard.copy is None}
+    committed = {shard.spans: commits[shard.index] for shard in plan.shards if shard.copy is None}
     with SpillSort() as lines, ThreadPoolExecutor(AT_ONCE) as pool:
         copied = (shard for shard in plan.shards if shard.copy is not None)
         for settled in _mapped(pool, lambda shard: _settled(job, plan, shard, commits[shard.index]), copied):
@@ -88,7 +88,7 @@ def in_input_order(job: JobStore, plan: Plan, commits: Mapping[int, Commit], *, 
 
         def taken() -> Iterator[Commit | _Lines]:
             for shard in plan.in_input_order:
-                there = committed.get((shard.input, shard.piece))
+                there = committed.get(shard.spans)
                 yield there or _Lines(shard, list(islice(in_order, shard.rows)))
 
         def parts(source: Commit | _Lines) -> tuple[Part | None, Part | None]:
@@ -117,11 +117,11 @@ class _Lines:
     lines: list[tuple[int, bytes]]
 
     def write(self, job: JobStore, attempt: str) -> tuple[Part | None, Part | None]:
-        piece, numbers = self.shard.piece, {number for number, _ in self.lines}
-        expected = range(piece.first_line, piece.first_line + piece.lines)
+        (span,), numbers = self.shard.spans, {number for number, _ in self.lines}
+        expected = range(span.piece.first_line, span.end_line)
         if len(numbers) != self.shard.rows or not numbers.issubset(expected):
             raise LedgerOpen(
-                f"lines {expected[0]} to {expected[-1]} of input {self.shard.input} hold {self.shard.rows} rows, "
+                f"lines {expected[0]} to {expected[-1]} of input {span.input} hold {span.rows} rows, "
                 f"{len(numbers)} have a result"
             )
         results, errors = ([line[1:] for _, line in self.lines if line[:1] == kind] for kind in (_RESULT, _ERROR))
@@ -156,17 +156,17 @@ def _runs(rows: Iterable[tuple[int, bytes]], *, max_rows: int, max_bytes: int) -
 def _settled(job: JobStore, plan: Plan, shard: Shard, commit: Commit) -> list[tuple[int, int, bytes]]:
     """Return (input, line number, kind and line) of each row of a committed shard, each once. Raises LedgerOpen."""
     spec = job.spec()
-    rows = PieceReader(max_line_bytes=spec.max_line_bytes).read(plan.file_of(shard), shard.piece)
-    numbers = {row_id(spec.job_id, shard.input, row.number): row.number for row in rows}
+    rows = read_rows(plan, shard, PieceReader(max_line_bytes=spec.max_line_bytes))
+    lines = {row_id(spec.job_id, row.input, row.line.number): row for row in rows}
     settled = []
     for kind, part in ((_RESULT, commit.results), (_ERROR, commit.errors)):
         for line in job.lines_of(part) if part else ():
-            number = numbers.pop(orjson.loads(line)["id"], None)
-            if number is None:
+            row = lines.pop(orjson.loads(line)["id"], None)
+            if row is None:
                 raise LedgerOpen(f"shard {shard.index}: its parts hold a row that is not its own, or one twice")
-            settled.append((shard.input, number, kind + line))
-    if numbers:
-        raise LedgerOpen(f"shard {shard.index}: {len(numbers)} of its rows are in no part")
+            settled.append((row.input, row.line.number, kind + line))
+    if lines:
+        raise LedgerOpen(f"shard {shard.index}: {len(lines)} of its rows are in no part")
     return settled
 
 

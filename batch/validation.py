@@ -51,8 +51,9 @@ def validate(spec: JobSpec, plan: Plan, on_failure: Callable[[RowFailure], None]
 def decode_all(spec: JobSpec, plan: Plan) -> Iterator[Request | RowFailure]:
     """Yield what each non-blank line of the plan's inputs decodes to, in input order. Raises InputChanged."""
     decoder = Decoder(spec)
+    repeated_lines = plan.repeated_lines()
     for index, planned in enumerate(plan.inputs):
-        repeated = {number for shard in plan.shards if shard.input == index for number in shard.duplicates}
+        repeated = repeated_lines.get(index, set())
         for line in read_lines(spec, planned):
             if not line.is_blank:
                 yield decoder.decode(planned.uri, line, duplicate=line.number in repeated)

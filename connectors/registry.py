@@ -1,5 +1,6 @@
 """From an address to the store behind it. Knows nothing of what is kept there."""
 
+import os
 from pathlib import Path
 
 from connectors.errors import ConditionalWritesIgnored, StoreError
@@ -22,8 +23,11 @@ def locate(uri: str) -> tuple[Store, str]:
 def store_and_key(uri: Uri) -> tuple[Store, str]:
     """As `locate`, of a parsed address."""
     if uri.scheme == "file":
-        path = Path(uri.path).resolve()
-        return LocalStore(Uri("file", "", str(path.parent))), path.name
+        path = uri.path
+        if os.path.islink(path):  # noqa: PTH114 - a job may have many small files
+            path = str(Path(path).resolve())
+        folder, _, name = path.rpartition("/")
+        return LocalStore(Uri("file", "", folder or "/")), name
     return _store_at(Uri(uri.scheme, uri.bucket, "")), uri.path
 
 

@@ -119,12 +119,13 @@ def _bucket_uri(text: str, scheme: str, rest: str) -> Uri:
 
 
 def _absolute(path: str) -> str:
-    try:
-        full = Path.cwd() / Path(path).expanduser()
-    except RuntimeError as error:
-        raise BadUri(f"{path!r}: {error}") from error
+    if not path.startswith("/"):
+        try:
+            path = str(Path.cwd() / Path(path).expanduser())
+        except RuntimeError as error:
+            raise BadUri(f"{path!r}: {error}") from error
     # Not Path.resolve: a symbolic link stays as it was named.
-    return "/" + os.path.normpath(full).lstrip("/")
+    return "/" + os.path.normpath(path).lstrip("/")
 
 
 def _percent(match: re.Match[str]) -> str:

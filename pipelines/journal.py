@@ -16,17 +16,17 @@ import zstandard
 
 from batch.job_store import JobStore
 from batch.result import Code, Usage
-from connectors.lines import Line
+from batch.rows import Row
 from pipelines.admission import KILLS_TO_CONVICT
 from pipelines.engines.base import Answer
 
 
 @dataclass(frozen=True, slots=True)
 class RowKey:
-    """A row of a job: its shard and its line number there. `digest`: of the raw line, hexadecimal."""
+    """A row of a job: its shard and its number there. `digest`: of the raw line, hexadecimal."""
 
     shard: int
-    line: int
+    number: int
     digest: str
 
 
@@ -38,9 +38,9 @@ class KeptAnswer:
     answer: Answer
 
 
-def row_key(shard: int, line: Line) -> RowKey:
-    """Return the key of a line of a shard."""
-    return RowKey(shard, line.number, hashlib.blake2b(line.raw, digest_size=8).hexdigest())
+def row_key(shard: int, row: Row) -> RowKey:
+    """Return the key of a row of a shard."""
+    return RowKey(shard, row.number, hashlib.blake2b(row.line.raw, digest_size=8).hexdigest())
 
 
 def encode_segment(kept: Sequence[KeptAnswer]) -> bytes:
@@ -74,9 +74,9 @@ class Past:
     deaths: Mapping[str, int] = field(default_factory=dict)
     unexplained_deaths: int = 0
 
-    def answer(self, shard: int, line: Line) -> Answer | None:
+    def answer(self, shard: int, row: Row) -> Answer | None:
         """The answer that a row was given before, if it is still the same line."""
-        return self.answers.get(row_key(shard, line)) if self.answers else None
+        return self.answers.get(row_key(shard, row)) if self.answers else None
 
 
 NO_PAST = Past()
@@ -100,7 +100,7 @@ def _encode(kept: KeptAnswer) -> bytes:
     row, answer, usage = kept.row, kept.answer, kept.answer.usage
     tokens = [usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens]
     body = answer.body.decode()
-    return orjson.dumps([row.shard, row.line, row.digest, answer.status_code, answer.code, tokens, body])
+    return orjson.dumps([row.shard, row.number, row.digest, answer.status_code, answer.code, tokens, body])
 
 
 def _decode(line: bytes) -> KeptAnswer:

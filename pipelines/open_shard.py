@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 import orjson
 
 from batch.job_store import JobStore
-from batch.plan import Shard
 from batch.records import Commit, Stop, StopState, Tally
 from batch.request import Request
-from batch.result import EXCERPT_BYTES, Code, Place, Result, RowFailure, Success, Usage, encode_result, row_id, sentence
+from batch.result import EXCERPT_BYTES, Code, Result, RowFailure, Success, Usage, encode_result, row_id, sentence
+from batch.rows import Row
+from batch.shards import Shard
 from batch.spec import JobSpec
-from connectors.lines import Line
 from pipelines.engines.base import Answer
 from pipelines.journal import KeptAnswer, row_key
 
@@ -27,8 +27,7 @@ class OpenShard:
     """One place per non-blank line, in input order; `row` counts those places from 0."""
 
     shard: Shard
-    file: str
-    rows: list[Line]
+    rows: list[Row]
     results: list[Result | None]
     unkept: dict[int, Answer] = field(default_factory=dict)
     """The engine's answers, by row, that are not in the journal yet."""
@@ -64,14 +63,14 @@ class OpenShard:
 
     def encoded(self, row: int, row_id: str) -> bytes:
         """The line of a settled row; one that cannot be written is settled again, as a failure."""
-        line, result = self.rows[row], self.results[row]
+        read, result = self.rows[row], self.results[row]
         if result is None:
-            raise RuntimeError(f"{self.file}:{line.number}: the row has no result")
+            raise RuntimeError(f"{read.file}:{read.line.number}: the row has no result")
         try:
             return encode_result(result, row_id)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with an answer, it may not end the job
-            place = Place(self.file, line.number, line.offset)
-            failure = RowFailure(result.custom_id, Code.INTERNAL, sentence(error), place, line.raw[:EXCERPT_BYTES])
+            excerpt = read.line.raw[:EXCERPT_BYTES]
+            failure = RowFailure(result.custom_id, Code.INTERNAL, sentence(error), read.place, excerpt)
             self.settle(row, failure)
             return encode_result(failure, row_id)
 
@@ -84,13 +83,13 @@ class OpenShard:
     def _failure(
         self, row: int, request: Request, code: Code, message: str, answer: Answer | None = None
     ) -> RowFailure:
-        line = self.rows[row]
+        read = self.rows[row]
         return RowFailure(
             request.custom_id,
             code,
             message,
-            Place(self.file, line.number, line.offset),
-            excerpt=line.raw[:EXCERPT_BYTES],
+            read.place,
+            excerpt=read.line.raw[:EXCERPT_BYTES],
             status_code=answer.status_code if answer else None,
             body=answer.body if answer else None,
             metadata=request.metadata,
@@ -106,9 +105,9 @@ def commit_shard(job: JobStore, spec: JobSpec, opened: OpenShard, *, epoch: int,
     succeeded: list[bytes] = []
     failed: list[bytes] = []
     codes: Counter[str] = Counter()
-    for row, line in enumerate(opened.rows):
-        encoded = opened.encoded(row, row_id(spec.job_id, opened.shard.input, line.number))
-        result = opened.results[row]
+    for number, row in enumerate(opened.rows):
+        encoded = opened.encoded(number, row_id(spec.job_id, row.input, row.line.number))
+        result = opened.results[number]
         if isinstance(result, Success):
             succeeded.append(encoded)
         else:

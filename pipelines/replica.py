@@ -16,14 +16,15 @@ from itertools import count
 import orjson
 
 from batch.beginnings import WINDOW_ROWS
-from batch.errors import BatchError, InputChanged
+from batch.errors import BatchError
 from batch.job_store import JobStore
-from batch.plan import Shard
 from batch.records import Commit, Crash, EngineReport, Stop
 from batch.request import Decoder, Request
 from batch.result import Code, Result, RowFailure, Usage, sentence
+from batch.rows import read_rows
+from batch.shards import Shard
 from batch.state import RUNNING_PHASE
-from connectors.errors import Changed, NotFound, StoreError
+from connectors.errors import StoreError
 from connectors.inputs import PieceReader
 from connectors.retry import retries
 from pipelines.admission import KILLS_TO_CONVICT, Admission
@@ -50,7 +51,7 @@ ROWS_AT_A_TIME = 32
 
 
 RowPlace = tuple[int, int]
-"""Shard and line number of a row."""
+"""Shard of a row, and its number there."""
 
 
 class Replica:
@@ -177,14 +178,9 @@ class Replica:
         standing = await asyncio.to_thread(self._job.commit_of, shard.index)
         if standing is not None:
             return standing
-        planned = self._plan.inputs[shard.input]
-        try:
-            async with self._reading:  # the reader keeps one cursor per file: pieces in order, one pass
-                lines = await asyncio.to_thread(self._reader.read, self._plan.file_of(shard), shard.piece)
-        except (Changed, NotFound) as error:
-            raise InputChanged(f"{planned.uri} changed after the job was planned ({error}); start a new job") from error
-        rows = shard.rows_among(lines)
-        return OpenShard(shard, planned.uri, rows, [None] * len(rows))
+        async with self._reading:  # the reader keeps one cursor per file: pieces in order, one pass
+            rows = await asyncio.to_thread(read_rows, self._plan, shard, self._reader)
+        return OpenShard(shard, rows, [None] * len(rows))
 
     async def _ready(self) -> None:
         """Wait until the engine is up or the job is stopped. Raises what kept the engine from starting."""
@@ -195,11 +191,10 @@ class Replica:
             self._engine.result()
 
     async def _answer_rows(self, opened: OpenShard) -> None:
-        duplicates = frozenset(opened.shard.duplicates)
         self._open[opened.shard.index] = opened
         async with asyncio.TaskGroup() as answering, self._lining_up:
-            for row, line in enumerate(opened.rows):
-                request = self._decoder.decode(opened.file, line, duplicate=line.number in duplicates)
+            for row, read in enumerate(opened.rows):
+                request = self._decoder.decode(read.file, read.line, duplicate=read.is_repeat)
                 if isinstance(request, RowFailure):
                     opened.settle(row, request)
                     continue
@@ -212,9 +207,9 @@ class Replica:
         """The result of a row that no engine need be asked for; None for any other."""
         if self._stop is not None:
             return opened.stopped(row, request, self._stop)
-        line = opened.rows[row]
-        answer = self._past.answer(opened.shard.index, line)
-        deaths = self._deaths((opened.shard.index, line.number), request)
+        read = opened.rows[row]
+        answer = self._past.answer(opened.shard.index, read)
+        deaths = self._deaths((opened.shard.index, read.number), request)
         if answer is None and deaths >= KILLS_TO_CONVICT:
             answer = _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, Code.ENGINE_CRASH, f"{deaths} engines died of this row")
         return None if answer is None else opened.result_of(row, request, answer)
@@ -255,17 +250,18 @@ class Replica:
         known = self._without_engine(opened, row, request)
         if known is not None:
             return known
-        ask = partial(self._ask_in_turn, (opened.shard.index, opened.rows[row].number))
+        read = opened.rows[row]
+        ask = partial(self._ask_in_turn, (opened.shard.index, read.number), read.input)
         answer = await (self._shared.answer(request, ask) if self._spec.deduplicate else ask(request))
         if not answer.is_copy:
             opened.unkept[row] = answer
         return opened.result_of(row, request, answer)
 
-    async def _ask_in_turn(self, place: RowPlace, request: Request) -> Answer:
+    async def _ask_in_turn(self, place: RowPlace, of_input: int, request: Request) -> Answer:
         shard, _ = place
         deaths = self._deaths(place, request)
         begins = beginning(request) if self._spec.order_by_prefix else b""
-        begin_alike = self._plan.inputs[self._plan.shards[shard].input].alike >= WORTH_KEEPING_TOGETHER
+        begin_alike = self._plan.inputs[of_input].alike >= WORTH_KEEPING_TOGETHER
         place_in_line = rank(request, at_end=shard >= self._end, begin_alike=begin_alike)
         self._in_line[place] = request
         try:

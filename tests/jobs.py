@@ -10,10 +10,12 @@ from batch.clock import Clock
 from batch.job_store import JobStore
 from batch.lease import claim
 from batch.manifest import EngineIdentity, Manifest
-from batch.plan import Plan, PlannedInput, Shard
+from batch.plan import Plan, PlannedInput
 from batch.records import Commit, Exit, Heartbeat, Holder, Part, Progress
 from batch.request import Decoder
 from batch.result import Result, RowFailure, Success, Usage, encode_result, row_id
+from batch.rows import read_rows
+from batch.shards import Shard, Span
 from batch.spec import JobSpec
 from connectors.inputs import Piece, PieceReader
 from pipelines.finalize import finalize
@@ -56,7 +58,7 @@ def make_plan(rows: Sequence[int] = (3, 2), blank: int = 1) -> Plan:
     """One input, a shard for each number of rows, and blank lines at the end."""
     shards, line = [], 1
     for index, count in enumerate(rows):
-        shards.append(Shard(index, 0, Piece(line * 10, (line + count) * 10, line, count, count)))
+        shards.append(Shard(index, (Span(0, Piece(line * 10, (line + count) * 10, line, count, count)),)))
         line += count
     lines = sum(rows) + blank
     return Plan((PlannedInput("memory://inputs/a.jsonl", 10 * lines, "etag", "jsonl", lines, blank),), tuple(shards))
@@ -116,14 +118,13 @@ class Worker:
         return manifest
 
     def _commit(self, spec: JobSpec, plan: Plan, shard: Shard, *, epoch: int) -> None:
-        file = plan.file_of(shard)
-        lines = [line for line in PieceReader(max_line_bytes=1000).read(file, shard.piece) if not line.is_blank]
-        decoded = [Decoder(spec).decode(plan.inputs[shard.input].uri, line) for line in lines]
+        rows = read_rows(plan, shard, PieceReader(max_line_bytes=1000))
+        decoded = [Decoder(spec).decode(row.file, row.line) for row in rows]
         results: list[Result] = [
             request if isinstance(request, RowFailure) else self._answer(request.custom_id) for request in decoded
         ]
         encoded = [
-            encode_result(r, row_id(spec.job_id, 0, line.number)) for r, line in zip(results, lines, strict=True)
+            encode_result(r, row_id(spec.job_id, 0, row.line.number)) for r, row in zip(results, rows, strict=True)
         ]
         good = [line for line, result in zip(encoded, results, strict=True) if isinstance(result, Success)]
         bad = [line for line, result in zip(encoded, results, strict=True) if isinstance(result, RowFailure)]

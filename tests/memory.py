@@ -15,6 +15,7 @@ from pathlib import Path
 from specs import job_spec
 from batch.plan import encode_plan, make_plan
 from batch.request import Decoder, Request
+from batch.rows import read_rows
 from connectors.inputs import PieceReader
 
 def peak_bytes():
@@ -26,10 +27,8 @@ def plan_and_read(uri, shards):
     fates = {}
     reader, decoder = PieceReader(max_line_bytes=spec.max_line_bytes), Decoder(spec)
     for shard in plan.shards[:shards]:
-        for line in reader.read(plan.inputs[shard.input].file, shard.piece):
-            if line.is_blank:
-                continue
-            decoded = decoder.decode(uri, line, duplicate=line.number in shard.duplicates)
+        for row in read_rows(plan, shard, reader):
+            decoded = decoder.decode(uri, row.line, duplicate=row.is_repeat)
             fate = "decoded" if isinstance(decoded, Request) else decoded.code
             fates[fate] = fates.get(fate, 0) + 1
     return plan, fates
@@ -38,7 +37,7 @@ small, large, shards = sys.argv[1], sys.argv[2], int(sys.argv[3])
 plan_and_read(small, 1)
 before_bytes = peak_bytes()
 plan, fates = plan_and_read(large, shards)
-duplicates = sum(len(shard.duplicates) for shard in plan.shards)
+duplicates = sum(len(lines) for lines in plan.repeated_lines().values())
 print(json.dumps({"grown_bytes": peak_bytes() - before_bytes, "lines": plan.lines, "rows": plan.rows, "fates": fates,
     "shards": len(plan.shards), "duplicates": duplicates, "plan_bytes": len(encode_plan(plan))}))
 """

@@ -60,7 +60,7 @@ def make_job(*, is_scattered: bool = False) -> Job:
     open_store(INPUTS).put("in.jsonl", b"\n".join(LINES) + b"\n")
     spec = make_spec(inputs=(f"{INPUTS}/in.jsonl",), shard_rows=2)
     plans = make_plan(spec), make_plan(replace(spec, shard_rows=3))
-    assert [[shard.piece.rows for shard in plan.shards] for plan in plans] == [[2, 2], [3, 1]]
+    assert [[shard.rows for shard in plan.shards] for plan in plans] == [[2, 2], [3, 1]]
     if is_scattered:
         first, second = (replace(plan, inputs=(replace(plan.inputs[0], saving=1.0),)) for plan in plans)
         return Job(spec, (first, second))

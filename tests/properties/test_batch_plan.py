@@ -8,13 +8,17 @@ from hypothesis import strategies as st
 from specs import job_spec
 
 from batch.duplicates import DuplicateScan
-from batch.plan import Plan, PlannedInput, Shard, cut, decode_plan, encode_plan, make_plan
+from batch.plan import Plan, PlannedInput, cut, decode_plan, encode_plan, make_plan
+from batch.rows import read_rows
+from batch.shards import Shard, Span
 from connectors.inputs import Piece, PieceReader
 from connectors.lines import Line
 from connectors.registry import open_store
 
 NUMBERS = st.integers(0, 2**40)
 PIECES = st.builds(Piece, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS)
+LINES = st.lists(NUMBERS, max_size=3).map(tuple)
+SPANS = st.builds(Span, st.integers(0, 9), PIECES, LINES, LINES)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
 INPUTS = st.builds(PlannedInput, TEXTS, NUMBERS, TEXTS, st.just("jsonl"), NUMBERS, NUMBERS)
 ROWS = st.sampled_from([b"", b" ", b"{", b'{"custom_id":"a","body":{"prompt":"x"}}', b'{"custom_id":"b","body":{}}'])
@@ -22,11 +26,10 @@ ROWS = st.sampled_from([b"", b" ", b"{", b'{"custom_id":"a","body":{"prompt":"x"
 
 @given(
     inputs=st.lists(INPUTS, max_size=3),
-    shards=st.lists(st.tuples(st.integers(0, 9), PIECES, st.lists(NUMBERS, max_size=3)), max_size=5),
+    shards=st.lists(st.lists(SPANS, min_size=1, max_size=3), max_size=5),
 )
-def test_a_plan_is_read_back_as_it_was(inputs: list[PlannedInput], shards: list[tuple[int, Piece, list[int]]]) -> None:
-    numbered = (Shard(index, file, piece, tuple(lines)) for index, (file, piece, lines) in enumerate(shards))
-    plan = Plan(tuple(inputs), tuple(numbered))
+def test_a_plan_is_read_back_as_it_was(inputs: list[PlannedInput], shards: list[list[Span]]) -> None:
+    plan = Plan(tuple(inputs), tuple(Shard(index, tuple(spans)) for index, spans in enumerate(shards)))
 
     assert decode_plan(encode_plan(plan)) == plan
 
@@ -35,17 +38,19 @@ def test_a_plan_is_read_back_as_it_was(inputs: list[PlannedInput], shards: list[
 def test_pieces_hold_every_line_once_and_stay_small(raws: list[bytes], max_rows: int, max_bytes: int) -> None:
     lines = [(number, Line(number, 0, raw)) for number, raw in enumerate(raws, start=1)]
 
-    pieces = list(cut(lines, max_rows=max_rows, max_bytes=max_bytes))
+    cuts = list(cut(lines, max_rows=max_rows, max_bytes=max_bytes))
+    pieces = [piece for piece, _ in cuts]
 
     assert [number for piece in pieces for number in range(piece.start, piece.end)] == list(range(len(raws)))
-    for piece in pieces:
+    for piece, size_bytes in cuts:
         inside = [line for _, line in lines[piece.start : piece.end] if not line.is_blank]
         assert (piece.first_line, piece.lines) == (piece.start + 1, piece.end - piece.start)
         assert piece.rows == len(inside)
         if inside:
             whole = [line for _, line in lines[piece.start : piece.end]]
             assert len(whole) <= max_rows
-            assert len(whole) == 1 or sum(len(line.raw) + 1 for line in whole) <= max_bytes
+            assert size_bytes == sum(len(line.raw) + 1 for line in whole)
+            assert len(whole) == 1 or size_bytes <= max_bytes
     assert not any(a.rows == b.rows == 0 for a, b in pairwise(pieces))
 
 
@@ -63,12 +68,14 @@ def test_a_plan_accounts_for_every_line_and_every_repeated_id(files: list[list[b
     read: list[bytes] = []
 
     for shard in plan.shards:
-        for line in reader.read(plan.inputs[shard.input].file, shard.piece):
-            if not line.is_blank:
-                read.append(line.raw)
-                custom_id = orjson.loads(line.raw)["custom_id"] if line.raw != b"{" else None
-                assert (line.number in shard.duplicates) == (seen[custom_id] > 0)
-                seen[custom_id] += custom_id is not None
+        rows = read_rows(plan, shard, reader)
+        assert len({row.number for row in rows}) == len(rows) == shard.rows
+        for row in rows:
+            read.append(row.line.raw)
+            assert row.file == plan.inputs[row.input].uri
+            custom_id = orjson.loads(row.line.raw)["custom_id"] if row.line.raw != b"{" else None
+            assert row.is_repeat == (seen[custom_id] > 0)
+            seen[custom_id] += custom_id is not None
 
     assert read == [raw for raws in files for raw in raws if raw.strip()]
     assert plan.rows == len(read)

@@ -95,8 +95,15 @@ def planned_lines(spec: JobSpec, plan: Plan, random: Random) -> list[tuple[Line,
     shards = list(plan.shards)
     if random.random() < 0.5:
         random.shuffle(shards)
-    read = {shard.index: reader.read(plan.inputs[shard.input].file, shard.piece) for shard in shards}
-    return [(line, line.number in shard.duplicates) for shard in plan.shards for line in read[shard.index]]
+    read = {
+        shard.index: [
+            (line, line.number in span.duplicates)
+            for span in shard.spans
+            for line in reader.read(plan.file_of(shard, span), span.piece)
+        ]
+        for shard in shards
+    }
+    return [line for shard in plan.shards for line in read[shard.index]]
 
 
 def assert_decoded_rightly(decoded: Request | RowFailure, line: Line, file: str) -> None:

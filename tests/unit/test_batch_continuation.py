@@ -136,7 +136,11 @@ def test_a_shard_that_failed_as_a_whole_names_no_lines() -> None:
 
     plan = plan_of(continued(old))
 
-    assert [(shard.index, shard.rows, shard.only) for shard in plan.shards] == [(0, 1, (2,)), (1, 3, ()), (2, 1, ())]
+    assert [(shard.index, shard.rows, shard.spans[0].only) for shard in plan.shards] == [
+        (0, 1, (2,)),
+        (1, 3, ()),
+        (2, 1, ()),
+    ]
     assert (plan.lines, plan.rows) == (5, 5)
     assert decode_plan(encode_plan(plan)) == plan
 

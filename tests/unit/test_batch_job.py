@@ -36,7 +36,7 @@ code = "cancelled" if job.stop() else None
 for shard in plan.shards:
     rows = shard.rows
     kind = "errors" if code else "results"
-    file = plan.inputs[shard.input].uri.encode()
+    file = plan.inputs[shard.spans[0].input].uri.encode()
     error = b'{"custom_id":"r%d","error":{"code":"cancelled","file":"%s","line":%d}}'
     lines = [error % (n, file, n + 1) for n in range(rows)]
     part = job.write_part(kind, shard.index, attempt="a", lines=lines)

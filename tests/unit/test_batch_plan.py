@@ -6,7 +6,9 @@ import pytest
 from specs import chat_line, job_spec
 
 from batch.errors import InputChanged, JobFailed, UsageError
-from batch.plan import Plan, PlannedInput, Shard, cut, decode_plan, encode_plan, make_plan, read_lines
+from batch.plan import Plan, PlannedInput, cut, decode_plan, encode_plan, make_plan, read_lines
+from batch.rows import read_rows
+from batch.shards import Shard, Span
 from batch.spec import JobSpec
 from connectors.inputs import Piece, PieceReader
 from connectors.lines import Line
@@ -23,12 +25,11 @@ def spec_over(*paths: Path, **changes: object) -> JobSpec:
 
 def raw_lines(plan: Plan) -> list[bytes]:
     reader = PieceReader(max_line_bytes=10**6)
-    return [
-        line.raw
-        for shard in plan.shards
-        for line in reader.read(plan.inputs[shard.input].file, shard.piece)
-        if not line.is_blank
-    ]
+    return [row.line.raw for shard in plan.shards for row in read_rows(plan, shard, reader)]
+
+
+def pieces(plan: Plan) -> list[Piece]:
+    return [span.piece for shard in plan.shards for span in shard.spans]
 
 
 def test_shards_hold_every_row_once_and_in_order(tmp_path: Path) -> None:
@@ -37,9 +38,12 @@ def test_shards_hold_every_row_once_and_in_order(tmp_path: Path) -> None:
 
     plan = make_plan(spec_over(first, second, shard_rows=4))
 
-    assert [shard.piece.rows for shard in plan.shards] == [4, 4, 2, 1]
-    assert [shard.index for shard in plan.shards] == [0, 1, 2, 3]
-    assert [shard.input for shard in plan.shards] == [0, 0, 0, 1]
+    assert [[(span.input, span.rows) for span in shard.spans] for shard in plan.shards] == [
+        [(0, 4)],
+        [(0, 4)],
+        [(0, 2), (1, 1)],
+    ]
+    assert [shard.index for shard in plan.shards] == [0, 1, 2]
     assert raw_lines(plan) == first.read_bytes().splitlines() + second.read_bytes().splitlines()
     assert (plan.lines, plan.blank, plan.rows) == (11, 0, 11)
 
@@ -52,7 +56,7 @@ def test_blank_lines_are_counted_and_make_no_shard(tmp_path: Path) -> None:
     plan = make_plan(spec_over(rows, nothing, empty, shard_rows=3))
 
     assert [(planned.lines, planned.blank) for planned in plan.inputs] == [(7, 5), (2, 2), (0, 0)]
-    assert [(shard.piece.first_line, shard.piece.lines, shard.piece.rows) for shard in plan.shards] == [
+    assert [(piece.first_line, piece.lines, piece.rows) for piece in pieces(plan)] == [
         (2, 3, 1),
         (5, 3, 1),
     ]
@@ -65,19 +69,19 @@ def test_second_and_later_uses_of_an_id_are_found_across_files(tmp_path: Path) -
 
     plan = make_plan(spec_over(first, second, shard_rows=2))
 
-    assert [(shard.input, shard.duplicates) for shard in plan.shards] == [
-        (0, ()),
-        (0, (4,)),
-        (0, (5,)),
-        (1, (2,)),
-        (1, (4,)),
+    assert [[(span.input, span.duplicates) for span in shard.spans] for shard in plan.shards] == [
+        [(0, ())],
+        [(0, (4,))],
+        [(0, (5,))],
+        [(1, (2,))],
+        [(1, (4,))],
     ]
 
 
 def test_rows_without_ids_and_unreadable_lines_repeat_nothing(tmp_path: Path) -> None:
     rows = write(tmp_path / "a.jsonl", [{"prompt": "x"}, {"prompt": "x"}, b"{\n", b"{\n", {"body": {}}, {"body": {}}])
 
-    assert [shard.duplicates for shard in make_plan(spec_over(rows)).shards] == [()]
+    assert make_plan(spec_over(rows)).repeated_lines() == {}
 
 
 def test_a_compressed_file_is_cut_by_lines(tmp_path: Path) -> None:
@@ -86,7 +90,7 @@ def test_a_compressed_file_is_cut_by_lines(tmp_path: Path) -> None:
 
     plan = make_plan(spec_over(path, shard_rows=2))
 
-    assert [(shard.piece.start, shard.piece.end) for shard in plan.shards] == [(0, 2), (2, 4), (4, 5)]
+    assert [(piece.start, piece.end) for piece in pieces(plan)] == [(0, 2), (2, 4), (4, 5)]
     assert raw_lines(plan) == [b'{"prompt":"%d"}' % number for number in range(5)]
 
 
@@ -112,7 +116,7 @@ def test_large_inputs_are_cut_by_bytes_too(tmp_path: Path) -> None:
     many = make_plan(spec_over(rows), max_replicas=4)
 
     # 405 kB in sixteenths would be 25 kB: no shard is cut smaller than 32 KiB by its bytes.
-    assert {shard.piece.rows for shard in few.shards[:-1]} == {32}
+    assert {shard.rows for shard in few.shards[:-1]} == {32}
     assert few.shards == many.shards
 
 
@@ -154,7 +158,7 @@ def test_an_input_that_changed_after_planning_is_told(tmp_path: Path) -> None:
 def pieces_of(raws: list[bytes], **limits: int) -> list[tuple[int, int]]:
     """(rows, lines) of each piece."""
     lines = [(end, Line(end, 0, raw)) for end, raw in enumerate(raws, start=1)]
-    return [(piece.rows, piece.lines) for piece in cut(lines, **limits)]
+    return [(piece.rows, piece.lines) for piece, _ in cut(lines, **limits)]
 
 
 def test_a_row_larger_than_a_shard_has_one_of_its_own() -> None:
@@ -169,8 +173,10 @@ def test_blank_lines_count_as_what_a_shard_holds() -> None:
 
 def test_a_stored_plan_is_read_back_and_small() -> None:
     planned = PlannedInput("file:///a.jsonl", 10**6, "etag", "jsonl", 10**6, 0)
-    shards = tuple(Shard(index, 0, Piece(index * 900, (index + 1) * 900, index, 3, 3), ()) for index in range(1000))
-    plan = Plan((planned,), (*shards, Shard(1000, 0, Piece(1, 2, 3, 4, 5), (3, 4))))
+    shards = tuple(
+        Shard(index, (Span(0, Piece(index * 900, (index + 1) * 900, index, 3, 3)),)) for index in range(1000)
+    )
+    plan = Plan((planned,), (*shards, Shard(1000, (Span(0, Piece(1, 2, 3, 4, 5), (3, 4)),))))
 
     stored = encode_plan(plan)
 
@@ -180,7 +186,7 @@ def test_a_stored_plan_is_read_back_and_small() -> None:
 
 @pytest.mark.parametrize(
     ("stored", "words"),
-    [(b"", "damaged"), (b"{}", "damaged"), (b'{"format":3}', "format 3"), (b'{"format":1,"inputs":[[]]}', "damaged")],
+    [(b"", "damaged"), (b"{}", "damaged"), (b'{"format":4}', "format 4"), (b'{"format":1,"inputs":[[]]}', "damaged")],
 )
 def test_what_is_no_plan_is_told(stored: bytes, words: str) -> None:
     with pytest.raises(JobFailed) as raised:

@@ -63,7 +63,7 @@ def without_files(lines: list[Line]) -> list[Line]:
 def rows_of(job: JobStore) -> list[list[Line]]:
     """The good rows of each shard, in the order in which they are run."""
     plan, reader = plan_of(job), PieceReader(max_line_bytes=10**6)
-    read = [reader.read(plan.file_of(shard), shard.piece) for shard in plan.shards]
+    read = [reader.read(plan.file_of(shard, span), span.piece) for shard in plan.shards for span in shard.spans]
     return [[orjson.loads(row.raw) for row in rows if row.raw.startswith(b"{")] for rows in read]
 
 
@@ -102,8 +102,8 @@ def test_files_that_are_not_worth_it_stay_as_they_are() -> None:
 
     ledger = finished(job)
 
-    assert {shard.input for shard in plan_of(job).shards if shard.copy is None} == {0}
-    assert {shard.input for shard in plan_of(job).shards if shard.copy is not None} == {1}
+    assert {shard.spans[0].input for shard in plan_of(job).shards if shard.copy is None} == {0}
+    assert {shard.spans[0].input for shard in plan_of(job).shards if shard.copy is not None} == {1}
     assert ids(job)[:50] == [f"a{n}" for n in range(50)]
     answered = [int(str(name)[1:]) for name in ids(job)[50:]]
     assert answered == sorted(answered)
@@ -134,7 +134,7 @@ def test_failed_rows_of_copied_lines_can_be_run_again() -> None:
     plan = continue_plan(spec)
 
     numbers = [error["error"]["line"] for error in output(old, "errors") if error["error"]["code"] == "malformed_json"]
-    assert [line for shard in plan.shards for line in shard.only] == numbers
+    assert [line for shard in plan.shards for line in shard.spans[0].only] == numbers
     assert plan.rows == failed["malformed_json"] == len(numbers)
 
 
@@ -142,8 +142,8 @@ def test_a_plan_with_copies_is_read_back_as_it_was() -> None:
     plan = plan_of(planned(("in.jsonl", file_content(scattered(300)))))
 
     assert decode_plan(encode_plan(plan)) == plan
-    assert sorted(n for shard in plan.shards for n in shard.duplicates) == sorted(
-        n for shard in plan.in_input_order for n in shard.duplicates
+    assert sorted(n for shard in plan.shards for n in shard.spans[0].duplicates) == sorted(
+        n for shard in plan.in_input_order for n in shard.spans[0].duplicates
     )
 
 

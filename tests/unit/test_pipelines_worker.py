@@ -146,7 +146,7 @@ def test_a_job_that_continues_another_plans_its_failed_rows_only() -> None:
 
     plan = plan_job(job, pulse_of(job), engines=1)
 
-    assert [(shard.index, shard.only) for shard in plan.shards] == [(0, (2,))]
+    assert [(shard.index, shard.spans[0].only) for shard in plan.shards] == [(0, (2,))]
     assert JobStore.open(job.uri).plan() == plan
 
 
