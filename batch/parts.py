@@ -18,7 +18,10 @@ _COLUMNS = ("custom_id", "text", "finish_reason", "prompt_tokens", "completion_t
 
 
 def encode_part(lines: Sequence[bytes], part_format: PartFormat) -> bytes:
-    """Return the whole part: one line each, in the given order."""
+    """Return the whole part: one line each, in the given order. Raises ValueError for a line that would be several."""
+    for line in lines:
+        if b"\n" in line:
+            raise ValueError(f"a result must be one line of its part, and this one holds a line break: {line[:200]!r}")
     if part_format == "jsonl":
         return b"\n".join(lines) + b"\n"
     return _parquet(lines)
@@ -51,15 +54,33 @@ def _parquet(lines: Sequence[bytes]) -> bytes:
 def _row(line: bytes) -> tuple[str | None, str | None, str | None, int | None, int | None, str, str]:
     result = orjson.loads(line)
     body = result["response"]["body"]
-    usage = body.get("usage") or {}
-    choice = (body.get("choices") or [{}])[0]
-    text = choice.get("text", (choice.get("message") or {}).get("content"))
+    usage, choice = _member(body, "usage"), _first(_member(body, "choices"))
+    text = _member(choice, "text")
     return (
         result["custom_id"],
-        text,
-        choice.get("finish_reason"),
-        usage.get("prompt_tokens"),
-        usage.get("completion_tokens"),
+        _text(_member(_member(choice, "message"), "content") if text is None else text),
+        _text(_member(choice, "finish_reason")),
+        _count(_member(usage, "prompt_tokens")),
+        _count(_member(usage, "completion_tokens")),
         orjson.dumps(body).decode(),
         line.decode(),
     )
+
+
+# A body is whatever an endpoint answered: a member of another type than its column's is left to the column `body`.
+
+
+def _member(value: object, name: str) -> object:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _first(value: object) -> object:
+    return value[0] if isinstance(value, list) and value else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and value < 2**63 else None

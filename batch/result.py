@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,6 +20,7 @@ EXCERPT_BYTES = 256
 _CONTROL_CHARACTERS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 # Line and paragraph separators, and the marks that turn the direction of text around.
 _CONTROL_CHARACTERS |= {code: f"\\u{code:04x}" for code in (*range(0x2028, 0x202F), *range(0x2066, 0x206A))}
+_TEXT_OR_SPACE = re.compile(rb'("(?:[^"\\]++|\\.)*+")|[ \t\r\n]++')
 
 
 class Code(StrEnum):
@@ -132,6 +134,11 @@ def encode_result(result: Result, row_id: str) -> bytes:
     if result.metadata is not None:
         line["metadata"] = _metadata(result.metadata)
     return orjson.dumps(line)
+
+
+def one_line(body: bytes) -> bytes:
+    """Return a JSON text as one line: without the white space between its values, when that holds line breaks."""
+    return _TEXT_OR_SPACE.sub(rb"\1", body) if b"\n" in body or b"\r" in body else body
 
 
 def _response(status_code: int, row_id: str, body: bytes | None) -> dict[str, object]:

@@ -15,7 +15,7 @@ import orjson
 import zstandard
 
 from batch.job_store import JobStore
-from batch.result import Code, Usage
+from batch.result import Code, Usage, one_line
 from batch.rows import Row
 from pipelines.admission import KILLS_TO_CONVICT
 from pipelines.engines.base import Answer
@@ -105,5 +105,6 @@ def _encode(kept: KeptAnswer) -> bytes:
 
 def _decode(line: bytes) -> KeptAnswer:
     shard, number, digest, status_code, code, tokens, body = orjson.loads(line)
-    answer = Answer(status_code, body.encode(), Usage(*tokens), None if code is None else Code(code))
+    # Journals before bodies were compacted may hold some of several lines.
+    answer = Answer(status_code, one_line(body.encode()), Usage(*tokens), None if code is None else Code(code))
     return KeptAnswer(RowKey(shard, number, digest), answer)

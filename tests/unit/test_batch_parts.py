@@ -35,3 +35,27 @@ def test_parquet_has_typed_columns() -> None:
     }
     assert orjson.loads(table[0]["body"]) == orjson.loads(CHAT)
     assert (table[1]["text"], table[1]["prompt_tokens"], table[1]["completion_tokens"]) == (None, 1, None)
+
+
+@pytest.mark.parametrize("part_format", ["jsonl", "parquet"])
+def test_a_line_that_would_be_several_is_refused(part_format: PartFormat) -> None:
+    with pytest.raises(ValueError, match="a line break"):
+        encode_part([LINES[0], b'{"a":\n1}'], part_format)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *([], 7, None, {"choices": 7, "usage": "many"}, {"choices": [None]}, {"choices": [{"message": 7, "text": {}}]}),
+        {"choices": [{"message": {"content": ["parts"]}, "finish_reason": 3}], "usage": {"prompt_tokens": "7"}},
+        {"usage": {"prompt_tokens": 2**63, "completion_tokens": 1.5}},
+    ],
+)
+def test_a_body_of_any_shape_has_a_row_in_parquet(body: object) -> None:
+    line = encode_result(Success("a", orjson.dumps(body), Usage()), "a")
+    (row,) = pq.read_table(io.BytesIO(encode_part([line], "parquet"))).to_pylist()
+
+    assert orjson.loads(row.pop("body")) == body
+    assert row == {"custom_id": "a", "line": line.decode()} | dict.fromkeys(
+        ("text", "finish_reason", "prompt_tokens", "completion_tokens")
+    )

@@ -12,8 +12,10 @@ from batch.job_store import JobStore
 from batch.records import Crash
 from batch.request import Request
 from batch.result import Code, Usage
+from batch.rows import read_rows
+from connectors.inputs import PieceReader
 from pipelines.engines.base import Answer, EngineDead
-from pipelines.journal import KeptAnswer, RowKey, decode_segment, encode_segment, read_past
+from pipelines.journal import KeptAnswer, RowKey, decode_segment, encode_segment, read_past, row_key
 from pipelines.replica import Replica
 
 KEPT = [
@@ -93,6 +95,22 @@ def test_a_line_that_changed_is_asked_again() -> None:
     engine = ScriptedEngine()
     live_until_done(job, engine, most_starts=1)
     assert engine.asked == ["a"]
+
+
+def test_an_answer_of_several_lines_in_an_old_journal_is_one_line_of_the_output() -> None:
+    job = planned_job([row("a")])
+    plan = job.plan()
+    assert plan is not None
+    (asked,) = read_rows(plan, plan.shards[0], PieceReader(max_line_bytes=1000))
+    job.keep_answers(
+        1, "old", 0, encode_segment([KeptAnswer(row_key(0, asked), Answer(200, b'{\n  "kept": true\n}', Usage()))])
+    )
+    engine = ScriptedEngine()
+
+    live_until_done(job, engine, most_starts=1)
+
+    assert engine.asked == []
+    assert [line["response"]["body"] for line in output(job)] == [{"kept": True}]
 
 
 def test_one_poison_row_among_500_is_set_aside_after_three_kills() -> None:
