@@ -29,6 +29,7 @@ from connectors.inputs import PieceReader
 from connectors.retry import retries
 from pipelines.admission import KILLS_TO_CONVICT, Admission
 from pipelines.engines.base import Answer, Engine, EngineDead
+from pipelines.engines.retries import settled
 from pipelines.journal import NO_PAST, Past, encode_segment
 from pipelines.open_shard import OpenShard, commit_shard
 from pipelines.ordering import beginning, rank
@@ -37,7 +38,6 @@ from pipelines.sharing import SharedAnswers, request_key
 logger = logging.getLogger(__name__)
 
 STARTING_PHASE = "starting engine"
-TRANSIENT_RETRY_DELAYS_S = (0.5, 2.0)
 TARGET_OPEN_ROWS = WINDOW_ROWS
 """Rows that the open shards of one engine should hold together: twice as many as should be sorted at a time, so that
 one half is in line while the other is answered, and each more than any admission window. Those of the first rows get
@@ -301,13 +301,7 @@ class Replica:
         return f"{shard}:{line}" if key is None else key.hex()
 
     async def _ask(self, request: Request) -> Answer:
-        engine = self._engine.result()
-        for delay_s in TRANSIENT_RETRY_DELAYS_S:
-            answer = await engine.answer(request)
-            if answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-                return answer
-            await asyncio.sleep(delay_s)
-        return await engine.answer(request)
+        return await settled(partial(self._engine.result().answer, request))
 
     def _arrives(self, index: int) -> None:
         self._arriving.add(index)
