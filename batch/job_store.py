@@ -15,7 +15,7 @@ from batch import layout
 from batch.errors import JobFailed, JobNotFound, SpecMismatch
 from batch.layout import PartKind
 from batch.manifest import Manifest, decode_manifest, encode_manifest
-from batch.parts import PartFormat, decode_part, encode_part
+from batch.parts import JSONL, PartFormat, decode_part, encode_part
 from batch.plan import Plan, decode_plan, encode_plan
 from batch.records import (
     AttemptEnd,
@@ -174,7 +174,7 @@ class JobStore:
     # --- output ---
 
     def write_part(
-        self, kind: PartKind, shard: int, *, attempt: str, lines: Sequence[bytes], part_format: PartFormat = "jsonl"
+        self, kind: PartKind, shard: int, *, attempt: str, lines: Sequence[bytes], part_format: PartFormat = JSONL
     ) -> Part:
         """Write a whole part, one line each, and check its size. Nobody reads it before a commit names it.
 
@@ -182,7 +182,7 @@ class JobStore:
         """
         if not lines:
             raise ValueError(f"shard {shard}: a part needs at least one line; commit None instead")
-        key = layout.part(kind, shard, attempt, part_format)
+        key = layout.part(kind, shard, attempt, part_format.name)
         content = encode_part(lines, part_format)
         if not self._store.create(key, content) and self._store.get(key) != content:
             raise JobFailed(f"{self.uri}/{key}: other bytes stand there; attempt {attempt!r} is not unique")
@@ -200,10 +200,10 @@ class JobStore:
         errors: Sequence[bytes],
         part_format: PartFormat,
     ) -> tuple[Part | None, Part | None]:
-        """Write a shard's lines as `write_part` does, results in the given format; None for a part without lines."""
-        write = partial(self.write_part, shard=shard, attempt=attempt)
+        """Write a shard's lines as `write_part` does; None for a part without lines."""
+        write = partial(self.write_part, shard=shard, attempt=attempt, part_format=part_format)
         return (
-            write("results", lines=results, part_format=part_format) if results else None,
+            write("results", lines=results) if results else None,
             write("errors", lines=errors) if errors else None,
         )
 

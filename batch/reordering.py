@@ -126,7 +126,7 @@ class _Lines:
             )
         results, errors = ([line[1:] for _, line in self.lines if line[:1] == kind] for kind in (_RESULT, _ERROR))
         return job.write_parts(
-            self.shard.index, attempt=attempt, results=results, errors=errors, part_format=job.spec().output_format
+            self.shard.index, attempt=attempt, results=results, errors=errors, part_format=job.spec().part_format
         )
 
 

@@ -115,7 +115,7 @@ def commit_shard(job: JobStore, spec: JobSpec, opened: OpenShard, *, epoch: int,
             failed.append(encoded)
             codes[result.code] += 1
     results, errors = job.write_parts(
-        index, attempt=attempt, results=succeeded, errors=failed, part_format=spec.output_format
+        index, attempt=attempt, results=succeeded, errors=failed, part_format=spec.part_format
     )
     copied = sum(answer.is_copy for answer in opened.answers())
     ours = Commit(index, epoch, attempt, results, errors, len(succeeded), dict(codes), opened.usage(), copied)
