@@ -121,7 +121,10 @@ def row_id(job_id: str, file_index: int, line: int) -> str:
 
 
 def encode_result(result: Result, row_id: str) -> bytes:
-    """Return the result as one line of JSON without newline; a body is spliced in byte for byte."""
+    """Return the result as one line of JSON without newline; a body is spliced in byte for byte.
+
+    Raises ValueError for a body that is not on one line.
+    """
     response: dict[str, object] | None = None
     error: dict[str, object] | None = None
     if isinstance(result, Success):
@@ -133,7 +136,10 @@ def encode_result(result: Result, row_id: str) -> bytes:
     line: dict[str, object] = {"id": row_id, "custom_id": result.custom_id, "response": response, "error": error}
     if result.metadata is not None:
         line["metadata"] = _metadata(result.metadata)
-    return orjson.dumps(line)
+    encoded = orjson.dumps(line)
+    if b"\n" in encoded:
+        raise ValueError("the answer holds a line break between its values, and a result is one line")
+    return encoded
 
 
 def one_line(body: bytes) -> bytes:

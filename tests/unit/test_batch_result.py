@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -134,3 +135,8 @@ def test_a_body_on_one_line_keeps_its_own_digits_and_escapes() -> None:
     assert (
         one_line(b'{\n  "a \\" b" : [ 1.50, -1E+3 ],\r\n\t"\\\\": " x "}\n') == b'{"a \\" b":[1.50,-1E+3],"\\\\":" x "}'
     )
+
+
+def test_a_body_of_several_lines_is_refused() -> None:
+    with pytest.raises(ValueError, match="one line"):
+        encode_result(Success("a", b'{"a":\n1}', Usage()), "batch_req_1")
