@@ -114,6 +114,11 @@ class Commit:
         """Failed rows, over all codes."""
         return sum(self.failed_by_code.values())
 
+    @property
+    def tally(self) -> Tally:
+        """What it adds to the job's counts."""
+        return Tally(self.succeeded, self.failed, self.usage.prompt_tokens, self.usage.completion_tokens)
+
 
 class StopState(StrEnum):
     """How a job may be told to end before all its rows ran."""

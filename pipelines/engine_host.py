@@ -7,6 +7,7 @@ import asyncio
 import gc
 import logging
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from threading import Thread
@@ -38,6 +39,8 @@ ACTOR_GONE_EXIT = 0
 ENGINE_DEAD_EXIT = 17
 SUPERSEDED_EXIT = 18
 WATCH_INTERVAL_S = 1.0
+KEEP_WITHIN_S = 3.0
+"""How long a host may outlive its actor to keep what it has answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +106,22 @@ class EngineHost:
             try:
                 shard = self._connection.recv()
             except (EOFError, OSError):
-                os._exit(ACTOR_GONE_EXIT)
+                self._end_with_actor(loop, opening)
             setproctitle.setproctitle(TITLE)
             asyncio.run_coroutine_threadsafe(self._answer(shard, opening), loop)
+
+    def _end_with_actor(self, loop: asyncio.AbstractEventLoop, opening: "asyncio.Future[Replica]") -> NoReturn:
+        """Keep what was answered since the last time, so that an interruption costs nothing, and end this process."""
+        keeping = asyncio.run_coroutine_threadsafe(self._keep_last(opening), loop)
+        with suppress(Exception):  # a cache: whatever keeps it from being written costs some rows of work
+            keeping.result(KEEP_WITHIN_S)
+        os._exit(ACTOR_GONE_EXIT)
+
+    async def _keep_last(self, opening: "asyncio.Future[Replica]") -> None:
+        replica = await opening
+        # This process may have slept until the job was ended by another attempt, which has deleted its journal.
+        if await asyncio.to_thread(self._job.epoch, self._assignment.epoch + 1) is None:
+            await replica.keep_answers()
 
     async def _answer(self, shard: int, opening: "asyncio.Future[Replica]") -> None:
         outcome: Outcome

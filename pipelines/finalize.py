@@ -23,14 +23,16 @@ def finalize(job: JobStore, plan: Plan, *, epoch: int, engine: EngineIdentity, c
         finished_at=rfc3339(clock.now()),
     )
     output = in_input_order(job, plan, commits, attempt=f"e{epoch:04d}-in-order") if plan.copies else None
-    stop = _effective(job.stop(), commits)
+    stop = _effective(job.stop(), plan, commits)
     manifest = close_ledger(job.spec(), plan, commits=commits, stop=stop, closing=closing, output=output)
     manifest = job.create_manifest(manifest)
     job.collect_garbage(manifest)
     return manifest
 
 
-def _effective(stop: Stop | None, commits: dict[int, Commit]) -> Stop | None:
+def _effective(stop: Stop | None, plan: Plan, commits: dict[int, Commit]) -> Stop | None:
     """A stop that came after the last row was answered ended nothing: the job is complete."""
-    ended = any(code in commit.failed_by_code for commit in commits.values() for code in (Code.CANCELLED, Code.EXPIRED))
+    ended = plan.is_unread or any(
+        code in commit.failed_by_code for commit in commits.values() for code in (Code.CANCELLED, Code.EXPIRED)
+    )
     return stop if ended else None

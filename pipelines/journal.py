@@ -100,11 +100,13 @@ def _encode(kept: KeptAnswer) -> bytes:
     row, answer, usage = kept.row, kept.answer, kept.answer.usage
     tokens = [usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens]
     body = answer.body.decode()
-    return orjson.dumps([row.shard, row.number, row.digest, answer.status_code, answer.code, tokens, body])
+    of_copies = [True] if answer.is_copy else []
+    return orjson.dumps([row.shard, row.number, row.digest, answer.status_code, answer.code, tokens, body, *of_copies])
 
 
 def _decode(line: bytes) -> KeptAnswer:
-    shard, number, digest, status_code, code, tokens, body = orjson.loads(line)
+    shard, number, digest, status_code, code, tokens, body, *of_copies = orjson.loads(line)
     # Journals before bodies were compacted may hold some of several lines.
-    answer = Answer(status_code, one_line(body.encode()), Usage(*tokens), None if code is None else Code(code))
+    content, failed = one_line(body.encode()), None if code is None else Code(code)
+    answer = Answer(status_code, content, Usage(*tokens), failed, is_copy=any(of_copies))
     return KeptAnswer(RowKey(shard, number, digest), answer)

@@ -30,7 +30,7 @@ class OpenShard:
     rows: list[Row]
     results: list[Result | None]
     unkept: dict[int, Answer] = field(default_factory=dict)
-    """The engine's answers, by row, that are not in the journal yet."""
+    """The answers, by row, that are not in the journal yet."""
 
     def settle(self, row: int, result: Result) -> None:
         """Take in the result of a row."""

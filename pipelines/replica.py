@@ -204,15 +204,15 @@ class Replica:
             self._arrived(opened.shard.index)
 
     def _without_engine(self, opened: OpenShard, row: int, request: Request) -> Result | None:
-        """The result of a row that no engine need be asked for; None for any other."""
-        if self._stop is not None:
-            return opened.stopped(row, request, self._stop)
+        """The result of a row that no engine need be asked for; None for any other. What was answered stays so."""
         read = opened.rows[row]
         answer = self._past.answer(opened.shard.index, read)
         deaths = self._deaths((opened.shard.index, read.number), request)
         if answer is None and deaths >= KILLS_TO_CONVICT:
             answer = _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, Code.ENGINE_CRASH, f"{deaths} engines died of this row")
-        return None if answer is None else opened.result_of(row, request, answer)
+        if answer is not None:
+            return opened.result_of(row, request, answer)
+        return None if self._stop is None else opened.stopped(row, request, self._stop)
 
     def _note_first(self) -> None:
         if not self._has_admitted:
@@ -253,8 +253,7 @@ class Replica:
         read = opened.rows[row]
         ask = partial(self._ask_in_turn, (opened.shard.index, read.number), read.input)
         answer = await (self._shared.answer(request, ask) if self._spec.deduplicate else ask(request))
-        if not answer.is_copy:
-            opened.unkept[row] = answer
+        opened.unkept[row] = answer
         return opened.result_of(row, request, answer)
 
     async def _ask_in_turn(self, place: RowPlace, of_input: int, request: Request) -> Answer:

@@ -21,6 +21,7 @@ from pipelines.replica import Replica
 KEPT = [
     KeptAnswer(RowKey(0, 1, "ab"), Answer(200, '{"text": "é\u2028"}'.encode(), Usage(1, 2, 3))),
     KeptAnswer(RowKey(7, 2, "cd"), Answer(400, b"{}", Usage(), Code.PROMPT_TOO_LONG)),
+    KeptAnswer(RowKey(7, 3, "ef"), Answer(200, b"{}", Usage(), is_copy=True)),
 ]
 
 
@@ -66,7 +67,7 @@ def test_a_torn_segment_holds_nothing(end: int) -> None:
 
 
 def test_a_segment_that_lost_an_answer_holds_nothing() -> None:
-    first, _, trailer = zstandard.decompress(encode_segment(KEPT)).splitlines()
+    first, *_, trailer = zstandard.decompress(encode_segment(KEPT)).splitlines()
     assert decode_segment(zstandard.compress(b"\n".join([first, trailer, b""]))) == []
 
 
