@@ -30,7 +30,7 @@ def run_shards(job: JobStore, *shards: int, stopped: bool = False) -> None:
 
 @pytest.fixture
 def job() -> JobStore:
-    job = planned_job([*rows(3), b"", b"not json"], shard_rows=2)
+    job = planned_job([*rows(3), b"not json", b""], shard_rows=2)
     claim(job, HOLDER, clock=FakeClock())
     return job
 
