@@ -8,9 +8,12 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import orjson
+
+from batch.strict_json import dumps
 
 _PARQUET_SUFFIX = ".parquet"
 _COLUMNS = (
@@ -39,7 +42,10 @@ JSONL = PartFormat("jsonl")
 
 
 def encode_part(lines: Sequence[bytes], part_format: PartFormat) -> bytes:
-    """Return the whole part: one line each, in the given order."""
+    """Return the whole part: one line each, in the given order. Raises ValueError for a line that would be several."""
+    for line in lines:
+        if b"\n" in line:
+            raise ValueError(f"a result must be one line of its part, and this one holds a line break: {line[:200]!r}")
     if part_format.name == "jsonl":
         return b"\n".join(lines) + b"\n"
     return _parquet(lines, part_format.carried)
@@ -80,42 +86,67 @@ def column_of(field: str) -> str:
 def _row(line: bytes, carried: Sequence[str]) -> dict[str, Any]:
     """The columns of a line; `text` and `finish_reason` are of the first choice, or of the response."""
     result = orjson.loads(line)
-    body = (result["response"] or {}).get("body")
-    answer = body if isinstance(body, dict) else {}
-    usage = _usage(answer.get("usage") or {})
-    choice = (answer.get("choices") or [{}])[0]
-    metadata = result.get("metadata") or {}
+    body, metadata = _member(result["response"], "body"), result.get("metadata")
+    usage, choice = _usage(_member(body, "usage")), _first(_member(body, "choices"))
     return {
         "custom_id": result["custom_id"],
-        "text": _response_text(answer) or choice.get("text", (choice.get("message") or {}).get("content")),
-        "finish_reason": choice.get("finish_reason"),
-        "prompt_tokens": usage.get("prompt_tokens"),
-        "completion_tokens": usage.get("completion_tokens"),
-        "usage": usage or None,
+        "text": _choice_text(choice) or _response_text(body),
+        "finish_reason": _text(_member(choice, "finish_reason")),
+        "prompt_tokens": usage["prompt_tokens"],
+        "completion_tokens": usage["completion_tokens"],
+        "usage": usage if any(count is not None for count in usage.values()) else None,
         "error": result["error"],
-        "body": None if body is None else orjson.dumps(body).decode(),
+        "body": None if result["response"] is None else orjson.dumps(body).decode(),
         "line": line.decode(),
-        **{column_of(field): _as_text(metadata.get(field)) for field in carried},
+        **{column_of(field): _as_text(_member(metadata, field)) for field in carried},
     }
 
 
-def _usage(usage: dict[str, Any]) -> dict[str, Any]:
+def _usage(usage: object) -> dict[str, int | None]:
     """The tokens of an answer, by the names that chat completions have; /v1/responses has others."""
-    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
-    return usage and {
-        "prompt_tokens": usage.get("prompt_tokens", usage.get("input_tokens")),
-        "completion_tokens": usage.get("completion_tokens", usage.get("output_tokens")),
-        "cached_tokens": details.get("cached_tokens"),
+    details = _member(usage, "prompt_tokens_details") or _member(usage, "input_tokens_details")
+    return {
+        "prompt_tokens": _count(_member(usage, "prompt_tokens") or _member(usage, "input_tokens")),
+        "completion_tokens": _count(_member(usage, "completion_tokens") or _member(usage, "output_tokens")),
+        "cached_tokens": _count(_member(details, "cached_tokens")),
     }
 
 
-def _response_text(answer: dict[str, Any]) -> str | None:
+def _choice_text(choice: object) -> str | None:
+    text = _member(choice, "text")
+    return _text(_member(_member(choice, "message"), "content") if text is None else text)
+
+
+def _response_text(body: object) -> str | None:
     """The text of an answer of /v1/responses; None for any other."""
-    messages = [item for item in answer.get("output") or () if item.get("type") == "message"]
-    texts = [part["text"] for message in messages for part in message["content"] if part.get("type") == "output_text"]
-    return "".join(texts) if texts else None
+    parts = chain.from_iterable(_members(_member(item, "content")) for item in _members(_member(body, "output")))
+    texts = [_text(_member(part, "text")) for part in parts if _member(part, "type") == "output_text"]
+    return "".join(filter(None, texts)) if texts else None
 
 
 def _as_text(value: object) -> str | None:
     """A carried value: text as it is, anything else as JSON, so that the column has one type in all parts."""
-    return value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
+    return value if value is None or isinstance(value, str) else dumps(value).decode()
+
+
+# A body is whatever an endpoint answered: a member of another type than its column's is left to the column `body`.
+
+
+def _member(value: object, name: str) -> object:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _members(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _first(value: object) -> object:
+    return next(iter(_members(value)), None)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and value < 2**63 else None

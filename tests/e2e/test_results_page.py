@@ -50,7 +50,7 @@ def test_what_the_page_says_of_the_rows_is_right(folder: Path) -> None:
     import duckdb
 
     def asked(query: str) -> list[tuple[object, ...]]:
-        return duckdb.sql(query.replace("FROM '", f"FROM '{folder}/")).fetchall()
+        return duckdb.connect().execute(query.replace("FROM '", f"FROM '{folder}/")).fetchall()
 
     assert asked("SELECT text = answer, count(*) FROM 'table/results/*.parquet' GROUP BY ALL") == [(True, 600)]
     assert asked("SELECT error.code, count(*) FROM 'table/errors/*.parquet' GROUP BY ALL") == [("malformed_json", 1)]

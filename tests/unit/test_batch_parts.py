@@ -87,3 +87,29 @@ def test_each_carried_field_has_a_column_of_text() -> None:
 
 def test_parts_of_a_job_have_one_schema() -> None:
     assert table_of(LINES, "level").schema == table_of(FAILED, "level").schema
+
+
+@pytest.mark.parametrize("part_format", [JSONL, PARQUET])
+def test_a_line_that_would_be_several_is_refused(part_format: PartFormat) -> None:
+    with pytest.raises(ValueError, match="a line break"):
+        encode_part([LINES[0], b'{"a":\n1}'], part_format)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *([], 7, None, {"choices": 7, "usage": "many"}, {"choices": [None]}, {"choices": [{"message": 7, "text": {}}]}),
+        {"choices": [{"message": {"content": ["parts"]}, "finish_reason": 3}], "usage": {"prompt_tokens": "7"}},
+        {"usage": {"prompt_tokens": 2**63, "completion_tokens": 1.5}},
+        *({"output": 7}, {"output": [7, {"content": 7}, {"content": [7, {"type": "output_text", "text": 7}]}]}),
+    ],
+)
+def test_a_body_of_any_shape_has_a_row_in_parquet(body: object) -> None:
+    line = encode_result(Success("a", orjson.dumps(body), Usage()), "a")
+    (row,) = table_of([line]).to_pylist()
+
+    assert orjson.loads(row.pop("body")) == body
+    assert not row.pop("text")
+    assert row == {"custom_id": "a", "line": line.decode()} | dict.fromkeys(
+        ("finish_reason", "prompt_tokens", "completion_tokens", "usage", "error")
+    )
