@@ -8,7 +8,7 @@ import gc
 import logging
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from threading import Thread
 from typing import NoReturn, TypeAlias
@@ -153,8 +153,12 @@ class EngineHost:
         spec, assignment = self._job.spec(), self._assignment
         share = sizing.claim_share(f"{spec.job_id}-{assignment.epoch}", assignment.replicas)
         machine = sizing.this_machine(share, assignment.replicas)
-        model = await asyncio.to_thread(local_model, spec.model) if spec.engine == "vllm" else spec.model
-        os.environ |= sizing.engine_environment(machine, assignment.world_size, model=model)
+        model = spec.model
+        if spec.engine == "vllm":
+            model = await asyncio.to_thread(local_model, model)
+            adapters = {name: await asyncio.to_thread(local_model, place) for name, place in spec.lora.items()}
+            spec = replace(spec, lora=adapters)
+        os.environ |= sizing.engine_environment(machine, assignment.world_size, weights=(model, *spec.lora.values()))
         engine = await start_engine(spec, model, machine, rows=assignment.rows, waiting=waiting)
         # What the engine's libraries hold stays for good: the collector need not look through it between two rows.
         # Nor now, for a third of a second: it would find 850 objects.

@@ -42,7 +42,7 @@ from batch.request import CHAT, Request
 from batch.result import Code, Usage
 from batch.spec import EngineValue, JobSpec
 from pipelines import sizing
-from pipelines.engines import cpu_kernels
+from pipelines.engines import cpu_kernels, cpu_lora
 from pipelines.engines.base import Answer, EngineDead, Waiting, names_model, window_of
 from pipelines.engines.plain_chat import PlainChats
 from pipelines.engines.prompts import PromptsAhead
@@ -166,8 +166,10 @@ def command_line(spec: JobSpec, model: str, rows: int) -> list[str]:
 
 def _configure(arguments: Namespace, machine: Machine) -> VllmConfig:
     """Return what vLLM makes of the arguments, and what it leaves open."""
-    if current_platform.is_cpu() and arguments.enforce_eager:
-        arguments.ir_op_priority = cpu_kernels.preferred(arguments.ir_op_priority)
+    if current_platform.is_cpu():
+        if arguments.enforce_eager:
+            arguments.ir_op_priority = cpu_kernels.preferred(arguments.ir_op_priority)
+        _make_room_for_adapters(arguments)
     # LLM_CLASS, because vLLM gives every other context but its server the sizes of its smallest device:
     # 128 sequences and 2,048 tokens a step, whatever the GPU.
     config = AsyncEngineArgs.from_cli_args(arguments).create_engine_config(UsageContext.LLM_CLASS)
@@ -185,6 +187,14 @@ def _configure(arguments: Namespace, machine: Machine) -> VllmConfig:
         name = "FinalOnlyAsyncScheduler" if config.scheduler_config.async_scheduling else "FinalOnlyScheduler"
         config.scheduler_config.scheduler_cls = f"pipelines.engines.final_only.{name}"
     return config
+
+
+def _make_room_for_adapters(arguments: Namespace) -> None:
+    slots = cpu_lora.slots(len(arguments.lora_modules or ()), arguments.max_loras)
+    if slots > arguments.max_loras:
+        logger.info("max_loras=%d: on a CPU one slot must stay empty, for rows without an adapter", slots)
+        arguments.max_loras = slots
+        arguments.max_cpu_loras = arguments.max_cpu_loras and max(arguments.max_cpu_loras, slots)
 
 
 def _load(config: VllmConfig) -> AsyncLLM:
