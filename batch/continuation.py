@@ -15,7 +15,7 @@ import orjson
 
 from batch.errors import JobFailed, UsageError
 from batch.job_store import READERS, JobStore
-from batch.manifest import UNREAD_INPUTS, Manifest
+from batch.manifest import Manifest
 from batch.plan import Continuation, Plan, PlannedInput
 from batch.records import Part
 from batch.result import Code
@@ -50,6 +50,7 @@ def continue_spec(
         continued_from=spec.job_id,
         continued_from_output=old.uri,
         retry_codes=codes,
+        token="",
     )
 
 
@@ -60,6 +61,10 @@ def continue_plan(spec: JobSpec) -> Plan:
     an input is not what it was. Reads the error parts with such rows; memory grows with the plan.
     """
     old = JobStore.open(spec.continued_from_output)
+    if old.spec().job_id != spec.continued_from:
+        raise UsageError(
+            f"{old.uri} holds {old.spec().job_id} now, not {spec.continued_from}, whose failed rows were asked for"
+        )
     plan, manifest = old.plan(), old.manifest()
     if plan is None or manifest is None:
         raise UsageError(
@@ -83,8 +88,6 @@ def continue_plan(spec: JobSpec) -> Plan:
 
 
 def _nothing_to_retry(spec: JobSpec, manifest: Manifest) -> str:
-    if not manifest.inputs:
-        return f"There is nothing to retry of {manifest.job_id}, stopped early. {UNREAD_INPUTS} Run them as a new job."
     if not manifest.failed:
         return f"No row of {manifest.job_id} failed: there is nothing to retry."
     by_code = ", ".join(f"{code} {rows:,}" for code, rows in manifest.failed_by_code.items())

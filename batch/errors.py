@@ -8,6 +8,7 @@
     ├── JobHeld (5)               another attempt runs the job
     └── JobFailed (1)
         ├── InputChanged          an input file is not the one that was planned
+        ├── JobGone               its place was emptied, or given to another job, while it ran
         └── ResourcesUnavailable  no GPU, memory or node for the engine
 
 A bad row is not an exception: see `batch.result.RowFailure`. Knows nothing of stores, rows or engines.
@@ -23,15 +24,20 @@ if TYPE_CHECKING:
 
 
 class BatchError(Exception):
-    """A job, or a request about one, cannot go on. `str(error)` is one sentence for the user."""
+    """A job, or a request about one, cannot go on. `str(error)` is one sentence for the user.
+
+    `resumable`: whether the same command goes on with the job.
+    """
 
     exit_code: ClassVar[int] = 1
+    resumable: ClassVar[bool] = True
 
 
 class UsageError(BatchError):
     """What was asked for cannot work; nothing was started."""
 
     exit_code = 2
+    resumable = False
 
 
 class SpecMismatch(UsageError):
@@ -46,6 +52,7 @@ class InvalidInput(BatchError):
     """Bad rows, and the job was told to fail on them. `failures`: the first of them."""
 
     exit_code = 2
+    resumable = False
 
     def __init__(self, message: str, failures: Sequence[RowFailure] = ()) -> None:
         super().__init__(message)
@@ -74,6 +81,14 @@ class JobFailed(BatchError):
 
 class InputChanged(JobFailed):
     """An input file is not the one that was planned."""
+
+    resumable = False
+
+
+class JobGone(JobFailed):
+    """The job's place was emptied, or given to another job, while it ran."""
+
+    resumable = False
 
 
 class ResourcesUnavailable(JobFailed):

@@ -19,6 +19,7 @@ COPIES_PREFIX = "_job/copies/"
 JOURNAL_PREFIX = "_job/journal/"
 CRASH_PREFIX = "_job/crashes/"
 COMMIT_PREFIX = "_job/commits/"
+VOID_PREFIX = "_job/voids/"
 RESULTS_PREFIX = "results/"
 ERRORS_PREFIX = "errors/"
 
@@ -66,9 +67,14 @@ def crash(epoch_number: int, engine: str) -> str:
     return f"{CRASH_PREFIX}{epoch_number:08d}-{engine}{_JSON}"
 
 
-def commit(shard: int) -> str:
-    """The commit of a shard."""
-    return f"{COMMIT_PREFIX}{shard:08d}{_JSON}"
+def commit(shard: int, redo: int = 0) -> str:
+    """The commit of a shard; `redo`: how many of its commits are void."""
+    return f"{COMMIT_PREFIX}{_commit_name(shard, redo)}"
+
+
+def void(shard: int, redo: int) -> str:
+    """What says that a commit does not count."""
+    return f"{VOID_PREFIX}{_commit_name(shard, redo)}"
 
 
 def log(number: int) -> str:
@@ -81,16 +87,30 @@ def part(kind: PartKind, shard: int, attempt: str, suffix: str = "jsonl") -> str
     return f"{kind}/part-{shard:05d}-{attempt}.{suffix}"
 
 
+def is_part(kind: str, key: str) -> bool:
+    """Whether a key is one of a part: a plain name in the folder of its kind."""
+    name = key.removeprefix(f"{kind}/")
+    return key == f"{kind}/{name}" and name.startswith("part-") and "/" not in name
+
+
 def epoch_number(key: str) -> int | None:
     """The number of an epoch's key; None for any other key."""
-    return _number(key, EPOCH_PREFIX)
+    digits = key.removeprefix(EPOCH_PREFIX).removesuffix(_JSON)
+    return int(digits) if key == f"{EPOCH_PREFIX}{digits}{_JSON}" and _is_number(digits) else None
 
 
-def commit_shard(key: str) -> int | None:
-    """The shard of a commit's key; None for any other key."""
-    return _number(key, COMMIT_PREFIX)
+def shard_and_redo(key: str) -> tuple[int, int] | None:
+    """Which commit of which shard a key names, the commit's own or its void's; None for any other key."""
+    name = key.rpartition("/")[2]
+    shard, _, redo = name.removesuffix(_JSON).partition(".")
+    if not _is_number(shard) or not _is_number(redo or "0") or name != _commit_name(int(shard), int(redo or "0")):
+        return None
+    return int(shard), int(redo or "0")
 
 
-def _number(key: str, prefix: str) -> int | None:
-    digits = key.removeprefix(prefix).removesuffix(_JSON)
-    return int(digits) if key == f"{prefix}{digits}{_JSON}" and digits.isascii() and digits.isdigit() else None
+def _commit_name(shard: int, redo: int) -> str:
+    return f"{shard:08d}.{redo}{_JSON}" if redo else f"{shard:08d}{_JSON}"
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()

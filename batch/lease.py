@@ -6,6 +6,7 @@ reads the wall clock. Knows nothing of shards, engines or what an attempt does.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Mapping
@@ -14,11 +15,13 @@ from enum import Enum
 from pathlib import Path
 
 from batch.clock import Clock, rfc3339
-from batch.errors import JobHeld
-from batch.job_store import JobStore
+from batch.errors import JobGone, JobHeld
+from batch.job_store import JobStore, Standing
 from batch.records import AttemptEnd, Epoch, Exit, Heartbeat, Holder, Progress, Scalar
 from batch.state import HEARTBEAT_TTL_S
 from connectors.errors import Unavailable
+
+logger = logging.getLogger(__name__)
 
 HEARTBEAT_EVERY_S = 2.0
 WATCH_EVERY_S = 1.0
@@ -55,11 +58,13 @@ def judge(sighting: Sighting, ttl_s: float = HEARTBEAT_TTL_S) -> Verdict:
 def claim(job_store: JobStore, holder: Holder, *, clock: Clock, options: Mapping[str, Scalar] | None = None) -> Lease:
     """Open the next epoch. Waits up to the TTL for a silent holder; JobHeld as soon as one shows life."""
     while True:
-        latest = job_store.latest_epoch()
+        numbers = job_store.epoch_numbers()
+        claims = (job_store.epoch(number) for number in reversed(numbers))
+        latest = next((epoch for epoch in claims if epoch is not None), None)
         if latest is not None:
             _await_end(job_store, latest, holder, clock)
         epoch = Epoch(
-            number=latest.number + 1 if latest else 1,
+            number=max(numbers, default=0) + 1,
             holder=holder,
             started_at=rfc3339(clock.now()),
             options=dict(options or {}),
@@ -112,47 +117,59 @@ def _progress_so_far(job_store: JobStore, latest: Epoch | None) -> Progress:
 
 
 class Lease:
-    """A claimed epoch. Its owner renews it every HEARTBEAT_EVERY_S and stops handing out work once it is lost."""
+    """A claimed epoch. Its owner renews it every HEARTBEAT_EVERY_S and stops handing out work once it is lost.
+
+    A store that does not answer takes nothing from it: whoever waits for the TTL may follow, and is seen afterwards.
+    """
 
     def __init__(self, job_store: JobStore, epoch: Epoch, clock: Clock) -> None:
         self.epoch = epoch
+        self.standing = Standing.OURS
         self._job_store = job_store
         self._clock = clock
         self._beat = 0
         self._renewed_at_s = clock.monotonic()
-        self._is_superseded = False
 
     def renew(self, phase: str, progress: Progress) -> bool:
-        """Beat, then look for a newer epoch, or none any more; False when the lease is lost.
+        """Look whether the claim stands and is the newest, then beat; False when the lease is lost.
 
         An unavailable store only costs time.
         """
         if self.lost:
             return False
-        started_at_s = self._clock.monotonic()
         try:
+            standing = self._job_store.standing(self.epoch.number)
+            self.standing = standing
+            if standing is not Standing.OURS:
+                return False
             self._job_store.beat(
                 Heartbeat(self.epoch.number, self._beat + 1, rfc3339(self._clock.now()), phase, progress)
             )
-            numbers = self._job_store.epoch_numbers()
-            self._is_superseded = not numbers or numbers[-1] > self.epoch.number  # none: the job was deleted
+        except JobGone:
+            self.standing = Standing.GONE
+            return False
         except Unavailable:
-            return not self.lost
-        # Counted from before the call: a newcomer may have seen the beat as early as that.
+            return True
         self._beat += 1
-        self._renewed_at_s = started_at_s
-        return not self.lost
+        self._note_silence()
+        return True
 
     @property
     def lost(self) -> bool:
-        """A newer epoch exists, or no renewal succeeded within the TTL. Never becomes False again."""
-        if self._clock.monotonic() - self._renewed_at_s >= HEARTBEAT_TTL_S:
-            self._is_superseded = True
-        return self._is_superseded
+        """A newer epoch exists, or this one is gone. Never becomes False again."""
+        return self.standing is not Standing.OURS
 
-    def end(self, how: Exit, message: str) -> AttemptEnd:
+    def _note_silence(self) -> None:
+        now_s = self._clock.monotonic()
+        if now_s - self._renewed_at_s >= HEARTBEAT_TTL_S:
+            logger.warning(
+                "no heartbeat for %.0f s, and no other attempt has the job: it goes on", now_s - self._renewed_at_s
+            )
+        self._renewed_at_s = now_s
+
+    def end(self, how: Exit, message: str, *, resumable: bool = True) -> AttemptEnd:
         """Record how the attempt ended, so that the next one need not wait. The first end stands."""
-        end = AttemptEnd(self.epoch.number, how, message, rfc3339(self._clock.now()))
+        end = AttemptEnd(self.epoch.number, how, message, rfc3339(self._clock.now()), resumable)
         return self._job_store.end_attempt(end)
 
 

@@ -3,12 +3,13 @@
 Version 1; field names as users read them in `manifest.json`. Knows nothing of stores.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import orjson
 
+from batch import layout
 from batch.errors import JobFailed
 from batch.plan import Continuation, Plan
 from batch.records import FORMAT, Commit, CorruptRecord, Part, Scalar, Stop, decode_record
@@ -32,7 +33,6 @@ class FinalState(StrEnum):
 
 _EXIT_CODES = {FinalState.COMPLETED: 0, FinalState.FAILED: 1, FinalState.CANCELLED: 3, FinalState.EXPIRED: 4}
 EXIT_NONE_SUCCEEDED = 1
-UNREAD_INPUTS = "Its inputs had not been read to the end, so none of their lines was taken in."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,7 @@ class EngineIdentity:
 class Manifest:
     """The ledger. `results` and `errors` are in shard order, which is input order.
 
-    Of a job that continues another, `lines` and those of the inputs are the lines it took over. Of one that was
-    stopped before its inputs were read to the end there are no `inputs`, and no lines.
+    Of a job that continues another, `lines` and those of the inputs are the lines it took over.
     """
 
     job_id: str
@@ -120,6 +119,11 @@ class OutputParts:
     results: tuple[Part, ...]
     errors: tuple[Part, ...]
 
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Those of both kinds."""
+        return self.results + self.errors
+
 
 def close_ledger(
     spec: JobSpec,
@@ -153,8 +157,8 @@ def close_ledger(
         failed=failed,
         failed_by_code=dict(sorted(failed_by_code.items())),
         inputs=tuple(LedgerInput(i.uri, i.size_bytes, i.etag, i.lines) for i in plan.inputs),
-        results=output.results,
-        errors=output.errors,
+        results=tuple(replace(part, etag="") for part in output.results),
+        errors=tuple(replace(part, etag="") for part in output.errors),
         usage=sum((commit.usage for commit in in_order), Usage()),
         rows_served_by_deduplication=sum(commit.copied for commit in in_order),
         model=ModelIdentity(spec.model, closing.model_revision),
@@ -170,7 +174,7 @@ def close_ledger(
 def reason_of(manifest: Manifest, spec: JobSpec, stop: Stop | None) -> str:
     """Why a job did not end with answers, for people; empty for one that did. `stop`: the one that stands, if any."""
     if stop is not None and stop.state.value == manifest.state.value:
-        return stop.message if manifest.inputs else f"{stop.message} {UNREAD_INPUTS}"
+        return stop.message
     if manifest.state is FinalState.FAILED:
         return spec.spent_budget(failed=manifest.failed, rows=manifest.lines - manifest.blank)
     if manifest.none_succeeded:
@@ -234,10 +238,15 @@ def _check_output(output: OutputParts, in_order: list[Commit]) -> None:
             raise LedgerOpen(f"the commits count {counted} {kind}, the output's parts hold {stored} rows")
 
 
+_SHOWN_OF_A_PART = ("key", "rows", "bytes", "sha256")
+
+
 def encode_manifest(manifest: Manifest) -> bytes:
     """`manifest.json`: readable JSON with a newline at its end."""
     usage = manifest.usage
     fields = {"format": FORMAT} | {name: getattr(manifest, name) for name in Manifest.__dataclass_fields__}
+    for kind in ("results", "errors"):
+        fields[kind] = [{name: getattr(part, name) for name in _SHOWN_OF_A_PART} for part in fields[kind]]
     fields["usage"] = {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
@@ -248,7 +257,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 
 def decode_manifest(content: bytes, *, key: str) -> Manifest:
-    """The manifest that `encode_manifest` wrote. CorruptRecord names the key, the field and the value."""
+    """The manifest that `encode_manifest` wrote, if it adds up. CorruptRecord names the key and what is wrong."""
     try:
         fields = orjson.loads(content)
     except orjson.JSONDecodeError as error:
@@ -256,4 +265,37 @@ def decode_manifest(content: bytes, *, key: str) -> Manifest:
     usage = fields.get("usage") if isinstance(fields, dict) else None
     if isinstance(usage, dict):
         usage.pop("total_tokens", None)
-    return decode_record(Manifest, orjson.dumps(fields), key=key)
+    manifest = decode_record(Manifest, orjson.dumps(fields), key=key)
+    problem = next(_sums_that_differ(manifest), "") or _bad_key(manifest)
+    if problem:
+        raise CorruptRecord(f"{key}: {problem}; something else than batchctl changed it")
+    return manifest
+
+
+def _sums_that_differ(manifest: Manifest) -> Iterator[str]:
+    for told, counted, what in (
+        (
+            manifest.lines,
+            manifest.blank + manifest.succeeded + manifest.failed,
+            "lines, but blank, succeeded and failed",
+        ),
+        (manifest.lines, sum(each.lines for each in manifest.inputs), "lines, but the inputs' lines"),
+        (manifest.failed, sum(manifest.failed_by_code.values()), "failed, but the codes"),
+        (manifest.succeeded, sum(part.rows for part in manifest.results), "succeeded, but the parts of results"),
+        (manifest.failed, sum(part.rows for part in manifest.errors), "failed, but the parts of errors"),
+    ):
+        if told != counted:
+            yield f"{told} {what} make {counted}"
+
+
+def _bad_key(manifest: Manifest) -> str:
+    """What is wrong with the first key of a part that is another's, or lies elsewhere; empty for none."""
+    seen: set[str] = set()
+    for kind, parts in (("results", manifest.results), ("errors", manifest.errors)):
+        for part in parts:
+            if part.key in seen:
+                return f"{part.key} is named twice"
+            if not layout.is_part(kind, part.key):
+                return f"{part.key!r} is no part under {kind}/"
+            seen.add(part.key)
+    return ""

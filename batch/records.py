@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import orjson
 
 from batch.errors import JobFailed, UsageError
+from batch.layout import PartKind
 from batch.result import Usage
 
 FORMAT = 1
@@ -27,6 +28,14 @@ T = TypeVar("T")
 
 class CorruptRecord(JobFailed):
     """A job object is not what this version writes; the message names the key and the field."""
+
+    resumable = False
+
+
+class ForeignRecord(JobFailed):
+    """An object under a job's output belongs to another job; the message names the key."""
+
+    resumable = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +93,13 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One object of lines, by its key under the job's output prefix."""
+    """One object of lines, by its key under the job's output prefix. `etag`: the version that the store gave it."""
 
     key: str
     rows: int
     bytes: int
     sha256: str
+    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +125,18 @@ class Commit:
         return sum(self.failed_by_code.values())
 
     @property
-    def tally(self) -> Tally:
-        """What it adds to the job's counts."""
-        return Tally(self.succeeded, self.failed, self.usage.prompt_tokens, self.usage.completion_tokens)
+    def parts(self) -> list[tuple[PartKind, Part]]:
+        """The parts that it names, each with its kind."""
+        named: tuple[tuple[PartKind, Part | None], ...] = (("results", self.results), ("errors", self.errors))
+        return [(kind, part) for kind, part in named if part is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    """A commit that does not count any more, and why: its shard is run again."""
+
+    commit: Commit | None  # None: it could not be read
+    reason: str
 
 
 class StopState(StrEnum):
@@ -196,6 +215,7 @@ class AttemptEnd:
     exit: Exit
     message: str
     at: str
+    resumable: bool = True  # whether the same command goes on with the job
 
 
 def encode_record(record: object) -> bytes:
@@ -216,6 +236,7 @@ def decode_record(kind: type[T], content: bytes, *, key: str) -> T:
         raise CorruptRecord(f"{key}: not JSON ({error}); something else than batchctl wrote or cut it") from None
     if not isinstance(fields_by_name, dict) or fields_by_name.pop("format", None) != FORMAT:
         raise CorruptRecord(f"{key}: not a format {FORMAT} record; another version of batchctl wrote it, use that one")
+    fields_by_name.pop("life", None)  # whose record it is: `batch.own_objects` has looked
     return typing.cast(T, _build(kind, fields_by_name, key))
 
 

@@ -14,14 +14,15 @@ import orjson
 
 from batch.errors import UsageError
 from batch.parameters import InferenceParameters
-from batch.parts import PartFormat
 
 FORMAT = 1
 MAX_YEARS = 100
 """Times that are much longer cannot be added to a date."""
 EngineValue = str | int | float | bool
 
-_NOT_IDENTITY = frozenset({"job_id", "created_at", "display_name", "created_by", "journal_every_s", "order_by_prefix"})
+_NOT_IDENTITY = frozenset(
+    {"job_id", "created_at", "display_name", "created_by", "journal_every_s", "order_by_prefix", "token"}
+)
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FAILED_ROWS = re.compile(r"\d+|\d+(\.\d+)?%")
 _CHOICES = {
@@ -70,6 +71,7 @@ class JobSpec:
     continued_from: str = ""  # the job whose failed rows this one runs, and no other rows
     continued_from_output: str = ""
     retry_codes: tuple[str, ...] = ()  # of those rows the ones that failed so; empty: all
+    token: str = ""  # drawn when the job is stored; empty: by a batchctl that drew none
 
     def __post_init__(self) -> None:
         if not _JOB_ID.fullmatch(self.job_id):
@@ -125,16 +127,19 @@ class JobSpec:
         asked = {name: value for name, value in _to_json(self).items() if name not in _NOT_IDENTITY}
         return f"sha256:{hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()}"
 
+    @property
+    def life(self) -> str:
+        """What tells this job from every other one that its output may have been or will be given to; empty: nothing.
+
+        The same settings in the same place, stored anew, are another life: its token is another one.
+        """
+        return f"{self.digest}/{self.token}" if self.token else ""
+
     def differences(self, other: JobSpec) -> dict[str, tuple[object, object]]:
         """Return field -> (ours, theirs) for each field of the identity that differs."""
         ours, theirs = _to_json(self), _to_json(other)
         differing = (name for name in ours if name not in _NOT_IDENTITY and ours[name] != theirs[name])
         return {name: (ours[name], theirs[name]) for name in differing}
-
-    @property
-    def part_format(self) -> PartFormat:
-        """How result and error lines are stored."""
-        return PartFormat(self.output_format, self.carry)
 
     def allowed_failures(self, rows: int) -> int | None:
         """Return how many of `rows` may fail before the job does; None: any number."""

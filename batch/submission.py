@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from secrets import token_hex
 from uuid import uuid4
 
 from batch.errors import UsageError
@@ -27,7 +29,7 @@ def submit(spec: JobSpec, workspace: Workspace) -> JobStore:
     if workspace.create_dataset(dataset).source_job_id != spec.job_id:
         raise UsageError(f"The output dataset {spec.output_dataset_id!r} exists already; name another one.")
     job_store = JobStore.open(spec.output, probe_nonce=uuid4().hex)
-    job_store.create_spec(spec)
+    job_store.create_spec(replace(spec, token=token_hex(8)))
     _check_pointer(workspace.create_job(wanted), wanted)
     return job_store
 

@@ -19,12 +19,18 @@ _TEMPORARY_PREFIX = ".tmp-"
 
 
 class LocalStore:
-    """Objects are files below a root directory, which is made at the first write. No symlink leads out of it."""
+    """Objects are files below a root directory, which is made at the first write. No symlink leads out of it.
+
+    A root that was there and was deleted since is not made again: whoever deleted it wants it gone.
+    """
+
+    etag_is_checksum = False  # a disk's own errors change neither the size nor the time of writing
 
     def __init__(self, uri: Uri) -> None:
         self.uri = str(uri)
         self._uri = uri
         self._root = Path(uri.path)
+        self._had_root = False
 
     def __reduce__(self) -> tuple[type["LocalStore"], tuple[Uri]]:
         return LocalStore, (self._uri,)
@@ -109,6 +115,7 @@ class LocalStore:
     def _readable_path(self, key: str) -> Path:
         path = self._root / checked_key(self.uri, key)
         self._refuse_outside(key, path)
+        self._had_root = self._had_root or self._root.is_dir()
         return path
 
     def _writable_path(self, key: str, *, make: bool = True) -> Path:
@@ -117,7 +124,10 @@ class LocalStore:
             raise Forbidden(f"key {key!r} refused in {self.uri}: names starting with {_TEMPORARY_PREFIX} are ours")
         self._refuse_outside(key, path.parent)
         if make:
+            if self._had_root and not self._root.is_dir():
+                raise NotFound(f"{self.uri} was deleted since it was written to; {key} is not written")
             _make_directory(path.parent)
+            self._had_root = True
         return path
 
     def _refuse_outside(self, key: str, path: Path) -> None:

@@ -26,6 +26,8 @@ _shelves: dict[str, _Shelf] = {}
 class MemoryStore:
     """Two stores of one name in one process see the same objects."""
 
+    etag_is_checksum = True
+
     def __init__(self, uri: Uri) -> None:
         self.uri = str(uri)
         self._uri = uri

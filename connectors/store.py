@@ -30,6 +30,10 @@ class Store(Protocol):
     def uri(self) -> str:
         """Canonical address of the root."""
 
+    @property
+    def etag_is_checksum(self) -> bool:
+        """Whether an object with the same etag certainly holds the same bytes: the store sums up what it keeps."""
+
     def create(self, key: str, content: bytes) -> bool:
         """Put if absent, atomically and durably. False: something stands there. ValueError if content is empty."""
 

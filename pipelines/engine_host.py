@@ -7,8 +7,7 @@ import asyncio
 import gc
 import logging
 import os
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from threading import Thread
 from typing import NoReturn, TypeAlias
@@ -18,8 +17,9 @@ import orjson
 import setproctitle
 import uvloop
 
-from batch.job_store import JobStore
-from batch.records import Commit
+from batch.errors import JobGone
+from batch.job_store import JobStore, Standing
+from batch.records import Commit, Epoch
 from connectors.errors import StoreError
 from pipelines import job_log, sizing
 from pipelines.causes import Ours, first_line, root_cause, unforeseen
@@ -39,19 +39,17 @@ ACTOR_GONE_EXIT = 0
 ENGINE_DEAD_EXIT = 17
 SUPERSEDED_EXIT = 18
 WATCH_INTERVAL_S = 1.0
-KEEP_WITHIN_S = 3.0
-"""How long a host may outlive its actor to keep what it has answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a host is for. `replicas`: engines that share the job; `rows`: of the whole job.
+    """What a host is for. `claim`: the attempt's; `replicas`: engines that share the job; `rows`: of the whole job.
 
     `first`: shards that will be asked for first, which it begins with as soon as it can.
     """
 
     job_uri: str
-    epoch: int
+    claim: Epoch
     replicas: int
     world_size: int
     rows: int
@@ -106,22 +104,9 @@ class EngineHost:
             try:
                 shard = self._connection.recv()
             except (EOFError, OSError):
-                self._end_with_actor(loop, opening)
+                os._exit(ACTOR_GONE_EXIT)
             setproctitle.setproctitle(TITLE)
             asyncio.run_coroutine_threadsafe(self._answer(shard, opening), loop)
-
-    def _end_with_actor(self, loop: asyncio.AbstractEventLoop, opening: "asyncio.Future[Replica]") -> NoReturn:
-        """Keep what was answered since the last time, so that an interruption costs nothing, and end this process."""
-        keeping = asyncio.run_coroutine_threadsafe(self._keep_last(opening), loop)
-        with suppress(Exception):  # a cache: whatever keeps it from being written costs some rows of work
-            keeping.result(KEEP_WITHIN_S)
-        os._exit(ACTOR_GONE_EXIT)
-
-    async def _keep_last(self, opening: "asyncio.Future[Replica]") -> None:
-        replica = await opening
-        # This process may have slept until the job was ended by another attempt, which has deleted its journal.
-        if await asyncio.to_thread(self._job.epoch, self._assignment.epoch + 1) is None:
-            await replica.keep_answers()
 
     async def _answer(self, shard: int, opening: "asyncio.Future[Replica]") -> None:
         outcome: Outcome
@@ -137,11 +122,13 @@ class EngineHost:
 
     async def _open(self) -> Replica:
         self._job = await asyncio.to_thread(JobStore.open, self._assignment.job_uri)
+        self._job.act_for(self._assignment.claim)
+        await self._check_claim()
         past = await asyncio.to_thread(read_past, self._job)
         replica = Replica(
             self._job,
             self._start_engine(lambda: replica.waiting()),  # noqa: PLW0108 - there is none yet
-            epoch=self._assignment.epoch,
+            epoch=self._assignment.claim.number,
             name=uuid4().hex[:8],
             past=past,
             replicas=self._assignment.replicas,
@@ -151,14 +138,10 @@ class EngineHost:
 
     async def _start_engine(self, waiting: Waiting) -> Engine:
         spec, assignment = self._job.spec(), self._assignment
-        share = sizing.claim_share(f"{spec.job_id}-{assignment.epoch}", assignment.replicas)
+        share = sizing.claim_share(f"{spec.job_id}-{assignment.claim.number}", assignment.replicas)
         machine = sizing.this_machine(share, assignment.replicas)
-        model = spec.model
-        if spec.engine == "vllm":
-            model = await asyncio.to_thread(local_model, model)
-            adapters = {name: await asyncio.to_thread(local_model, place) for name, place in spec.lora.items()}
-            spec = replace(spec, lora=adapters)
-        os.environ |= sizing.engine_environment(machine, assignment.world_size, weights=(model, *spec.lora.values()))
+        model = await asyncio.to_thread(local_model, spec.model) if spec.engine == "vllm" else spec.model
+        os.environ |= sizing.engine_environment(machine, assignment.world_size, model=model)
         engine = await start_engine(spec, model, machine, rows=assignment.rows, waiting=waiting)
         # What the engine's libraries hold stays for good: the collector need not look through it between two rows.
         # Nor now, for a third of a second: it would find 850 objects.
@@ -173,23 +156,20 @@ class EngineHost:
         logger.error("the engine died; a fresh actor takes its shards")
         try:
             await replica.record_death()
-        except StoreError as error:
+        except (StoreError, JobGone) as error:
             logger.warning("what the engine had answered is lost to the next one: %s", error)
         os._exit(ENGINE_DEAD_EXIT)
 
     async def _watch(self, replica: Replica) -> NoReturn:
         """Guard the engine's processes; report; keep answers; obey a stop; leave when a newer attempt has the job."""
-        loop, epoch = asyncio.get_running_loop(), self._assignment.epoch
+        loop = asyncio.get_running_loop()
         kept_at = loop.time()
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
             self._guardian.look()
             try:
                 # Before anything is written: this process may have slept until the job was ended by another attempt.
-                successor = await asyncio.to_thread(self._job.epoch, epoch + 1)
-                if successor is not None:
-                    logger.warning("attempt %d has taken this job over from attempt %d", successor.number, epoch)
-                    os._exit(SUPERSEDED_EXIT)
+                await self._check_claim()
                 stop = await asyncio.to_thread(self._job.stop)
                 if stop is not None:
                     replica.stop(stop)
@@ -199,6 +179,13 @@ class EngineHost:
                     await replica.keep_answers()
             except StoreError as error:
                 logger.warning("the store did not answer, asking again: %s", error)
+
+    async def _check_claim(self) -> None:
+        """End this process when its attempt has the job no more."""
+        standing = await asyncio.to_thread(self._job.standing, self._assignment.claim.number)
+        if standing is not Standing.OURS:
+            logger.warning("attempt %d: %s; its engine leaves", self._assignment.claim.number, standing.value)
+            os._exit(SUPERSEDED_EXIT)
 
 
 def receipt(commit: Commit, engine: str, version: str, config: dict[str, object]) -> Receipt:

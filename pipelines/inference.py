@@ -9,8 +9,10 @@ import pyarrow as pa
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
+from batch.audit import audit
 from batch.job_store import JobStore
 from batch.plan import Plan
+from batch.records import Epoch
 from pipelines import one_machine
 from pipelines.actor import EngineActor
 from pipelines.cluster import Replicas
@@ -24,7 +26,7 @@ MAX_ENGINE_RESTARTS = 20
 
 
 def run_shards(
-    job: JobStore, plan: Plan, waiting: Sequence[int], *, epoch: int, replicas: Replicas, hosts: Hosting | None
+    job: JobStore, plan: Plan, waiting: Sequence[int], *, claim: Epoch, replicas: Replicas, hosts: Hosting | None
 ) -> Iterator[Receipt]:
     """Run the `waiting` shards, by number; yield one receipt per shard, in the order they end.
 
@@ -33,7 +35,7 @@ def run_shards(
     """
     if not waiting:
         return
-    assignment = _assign(job, plan, waiting, epoch=epoch, replicas=replicas)
+    assignment = _assign(job, plan, waiting, claim=claim, replicas=replicas)
     receipts = _numbers(waiting, replicas).map_batches(
         EngineActor,
         fn_constructor_args=(assignment, hosts),
@@ -53,16 +55,16 @@ def run_shards(
 
 
 def waiting_shards(job: JobStore, plan: Plan) -> list[int]:
-    """Return the numbers of the shards that have no commit yet."""
-    committed = job.committed_shards()
+    """Return the numbers of the shards that have no commit yet, or none whose parts are all there."""
+    committed = audit(job, thorough=False).commits
     return [shard.index for shard in plan.shards if shard.index not in committed]
 
 
 def assign_ahead(
-    job: JobStore, plan: Plan, waiting: Sequence[int], *, epoch: int, replicas: Replicas
+    job: JobStore, plan: Plan, waiting: Sequence[int], *, claim: Epoch, replicas: Replicas
 ) -> Assignment | None:
     """Return what the host of a job's only engine will be told; None where there are several, or nothing to do."""
-    return _assign(job, plan, waiting, epoch=epoch, replicas=replicas) if waiting and replicas.most == 1 else None
+    return _assign(job, plan, waiting, claim=claim, replicas=replicas) if waiting and replicas.most == 1 else None
 
 
 def configure_ray_data(*, is_local: bool) -> None:
@@ -87,10 +89,10 @@ def shards_at_once(plan: Plan, waiting: Sequence[int]) -> int:
     return max(4, min(32, TARGET_OPEN_ROWS * len(waiting) // rows + 1))
 
 
-def _assign(job: JobStore, plan: Plan, waiting: Sequence[int], *, epoch: int, replicas: Replicas) -> Assignment:
+def _assign(job: JobStore, plan: Plan, waiting: Sequence[int], *, claim: Epoch, replicas: Replicas) -> Assignment:
     """One engine gets all shards, so its host need not wait until Ray Data is up and hands out the first ones."""
     first = tuple(waiting[: shards_at_once(plan, waiting)]) if replicas.most == 1 else ()
-    return Assignment(job.uri, epoch, replicas.most, replicas.world_size, plan.rows, first)
+    return Assignment(job.uri, claim, replicas.most, replicas.world_size, plan.rows, first)
 
 
 def _numbers(shards: Sequence[int], replicas: Replicas) -> Dataset:

@@ -10,18 +10,18 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from threading import Thread
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 from uuid import uuid4
 
 import orjson
 
 from batch.clock import SystemClock
 from batch.continuation import continue_plan
-from batch.errors import BatchError, InvalidInput
-from batch.job_store import JobStore
+from batch.errors import BatchError, InvalidInput, JobGone
+from batch.job_store import JobStore, Standing
 from batch.lease import Lease, claim, this_process
 from batch.manifest import EngineIdentity, Manifest
 from batch.plan import Plan, make_plan
@@ -29,12 +29,9 @@ from batch.records import Exit, Tally
 from batch.reordering import bring_together
 from batch.validation import find_failures
 from connectors.errors import InputError, StoreError
-from pipelines import job_log, unanswered
-from pipelines.attempt import JobStopped, Pulse
+from pipelines import job_log
+from pipelines.attempt import Pulse
 from pipelines.finalize import finalize
-
-if TYPE_CHECKING:
-    from pipelines.engine_host import Receipt
 
 logger = logging.getLogger("pipelines.worker")
 
@@ -73,6 +70,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def attend(options: argparse.Namespace) -> int:
     """Run one attempt to its end. Raises BatchError, StoreError, or KeyboardInterrupt."""
+    JobStore.open(options.job).spec()  # before anything is written: an output that was deleted stays so
     job = JobStore.open(options.job, probe_nonce=uuid4().hex)
     standing = job.manifest()
     if standing is not None:
@@ -82,40 +80,23 @@ def attend(options: argparse.Namespace) -> int:
     wishes = {"replicas": options.replicas, "ray_address": options.ray_address}
     lease = claim(job, this_process(), clock=clock, options=wishes)
     try:
-        with Pulse(job, lease, clock=clock, on_lost=_leave_lost) as pulse:
+        with Pulse(job, lease, clock=clock, on_lost=lambda: _leave_lost(lease)) as pulse:
             manifest = run(job, lease, pulse, options)
+        lease.end(Exit.FINISHED, manifest.state)
     except BaseException as error:
         _record_end(lease, error)
-        raise
-    lease.end(Exit.FINISHED, manifest.state)
+        ended = job.manifest() if isinstance(error, KeyboardInterrupt) else None
+        if ended is None:
+            raise
+        manifest = ended  # the interruption came when all was done but the tidying
     return manifest.exit_code
 
 
 def run(job: JobStore, lease: Lease, pulse: Pulse, options: argparse.Namespace) -> Manifest:
-    """Answer the rows of the shards that have no commit, or end them if the job is to end; close the ledger."""
-    epoch = lease.epoch.number
-    engine = EngineIdentity(job.spec().engine, "", {})
-    try:
-        for receipt in answer_rows(job, pulse, options, epoch=epoch):
-            tally = Tally(receipt.succeeded, receipt.failed, receipt.prompt_tokens, receipt.completion_tokens)
-            pulse.settled(receipt.shard, tally)
-            engine = EngineIdentity(receipt.engine, receipt.engine_version, orjson.loads(receipt.engine_config))
-    except JobStopped as stopped:
-        logger.info("the job ends before an engine is there: %s", stopped)
-        plan = unanswered.standing_plan(job)
-        pulse.planned(plan)
-        for commit in unanswered.end_rows(job, plan, stopped.stop, epoch=epoch):
-            pulse.settled(commit.shard, commit.tally)
-    pulse.writing()
-    return finalize(job, unanswered.standing_plan(job), epoch=epoch, engine=engine, clock=SystemClock())
-
-
-def answer_rows(job: JobStore, pulse: Pulse, options: argparse.Namespace, *, epoch: int) -> "Iterator[Receipt]":
-    """Plan, and run the shards that have no commit. Raises JobStopped as long as no engine hears of a stop itself."""
-    pulse.heed()
+    """Plan, run the shards that have no commit, close the ledger."""
     from pipelines import hosting
 
-    spec, is_local = job.spec(), options.ray_address is None
+    spec, claim, is_local = job.spec(), lease.epoch, options.ray_address is None
     if is_local:
         hosting.import_libraries(spec)  # while Ray is imported, and starts
     from pipelines import cluster, inference, sizing
@@ -127,25 +108,27 @@ def answer_rows(job: JobStore, pulse: Pulse, options: argparse.Namespace, *, epo
     pulse.planned(plan)
     takes_every_gpu = expected.gpus == gpus  # so Ray need not choose
     waiting = inference.waiting_shards(job, plan)
-    ahead = inference.assign_ahead(job, plan, waiting, epoch=epoch, replicas=expected) if takes_every_gpu else None
+    ahead = inference.assign_ahead(job, plan, waiting, claim=claim, replicas=expected) if takes_every_gpu else None
     hosts = hosting.serve(ahead) if is_local else None
-    # A host ahead hears of a stop by itself, and may have answers by now.
-    heed = pulse.heed if hosts is None or ahead is None else _go_on
-    cluster.await_connection(connected, heed=heed)
+    connected.result()
     replicas = cluster.choose_replicas(spec, options.replicas, gpus=cluster.gpu_count())
-    cluster.require(replicas, is_local=is_local, heed=heed)
+    cluster.require(replicas, is_local=is_local)
     inference.configure_ray_data(is_local=is_local)
-    yield from inference.run_shards(job, plan, waiting, epoch=epoch, replicas=replicas, hosts=hosts)
-
-
-def _go_on() -> None:
-    """Heed nothing."""
+    engine = EngineIdentity(spec.engine, "", {})
+    for receipt in inference.run_shards(job, plan, waiting, claim=claim, replicas=replicas, hosts=hosts):
+        pulse.settled(
+            receipt.shard,
+            Tally(receipt.succeeded, receipt.failed, receipt.prompt_tokens, receipt.completion_tokens),
+        )
+        engine = EngineIdentity(receipt.engine, receipt.engine_version, orjson.loads(receipt.engine_config))
+    pulse.writing()
+    return finalize(job, plan, epoch=claim.number, engine=engine, clock=SystemClock())
 
 
 def plan_job(job: JobStore, pulse: Pulse, *, engines: int) -> Plan:
     """Return the stored plan; make and store it at the first attempt, with shards enough for so many engines.
 
-    Raises InvalidInput where the spec says fail, JobStopped.
+    Raises InvalidInput where the spec says fail.
     """
     plan = job.plan()
     if plan is not None:
@@ -155,7 +138,7 @@ def plan_job(job: JobStore, pulse: Pulse, *, engines: int) -> Plan:
         return job.create_plan(continue_plan(spec))
     plan = make_plan(spec, pulse.scanned, max_replicas=engines)
     if spec.on_invalid == "fail":
-        failures = list(islice(find_failures(spec, plan, pulse.heed), SHOWN_FAILURES))
+        failures = list(islice(find_failures(spec, plan), SHOWN_FAILURES))
         if failures:
             first = failures[0]
             raise InvalidInput(
@@ -163,7 +146,7 @@ def plan_job(job: JobStore, pulse: Pulse, *, engines: int) -> Plan:
                 f"(--on-invalid fail; `batchctl validate` lists every bad line)",
                 failures,
             )
-    plan = bring_together(job, plan, engines=engines, heed=pulse.heed)
+    plan = bring_together(job, plan, engines=engines)
     if plan.copies:
         logger.info("rows that begin alike stand far apart: they are brought together in %d shards", len(plan.copies))
     return job.create_plan(plan)
@@ -173,6 +156,7 @@ def _record_end(lease: Lease, error: BaseException) -> None:
     """Leave the attempt's last words, so that the next one need not wait for silence."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)  # a terminal's Ctrl-C arrives twice: from it and from the command
+    resumable = not isinstance(error, InputError) and getattr(error, "resumable", True)
     if isinstance(error, KeyboardInterrupt):
         how, message = Exit.INTERRUPTED, "Interrupted; the same command resumes."
     else:
@@ -180,9 +164,9 @@ def _record_end(lease: Lease, error: BaseException) -> None:
         if not isinstance(error, BatchError | StoreError | InputError):
             traceback.print_exception(error)
     try:
-        lease.end(how, message)
-    except StoreError as unreachable:
-        logger.warning("the attempt's end could not be written: %s", unreachable)
+        lease.end(how, message, resumable=resumable)
+    except (StoreError, JobGone) as unwritten:
+        logger.warning("the attempt's end could not be written: %s", unwritten)
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - as signal handlers are called
@@ -198,11 +182,11 @@ def _leave_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def _leave_lost() -> None:
-    """Another attempt has the job. Nothing this one still does can be reached by a reader; free the engine."""
-    logger.error("the lease is lost: another attempt runs this job, or the store was out of reach for too long")
+def _leave_lost(lease: Lease) -> None:
+    """Nothing that this attempt still does can be reached by a reader; free the engine."""
+    logger.error("attempt %d has to leave: %s", lease.epoch.number, lease.standing.value)
     logging.shutdown()
-    os._exit(LEASE_LOST)
+    os._exit(LEASE_LOST if lease.standing is Standing.SUPERSEDED else JobGone.exit_code)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ class Wrapped:
     def __init__(self, inner: Store) -> None:
         self.inner = inner
         self.uri = inner.uri
+        self.etag_is_checksum = inner.etag_is_checksum
 
     def create(self, key: str, content: bytes) -> bool:
         return self._do(Verb.CREATE, key, lambda: self.inner.create(key, content))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batch.cli.outcome import Launch, Log, Outcome, close, interrupted
+from batch.cli.outcome import EXIT_INTERRUPTED, Launch, Log, Outcome, close
 from batch.clock import SystemClock
 from batch.display import Display, address, open_display, view
 from batch.launcher import log_path, start_worker
@@ -57,11 +57,12 @@ def follow(job_store: JobStore, launch: Launch, *, as_json: bool) -> int:
             if not as_json:
                 click.echo(f"{spec.job_id}: stopping; what is done is kept.", err=True)
             _stop(worker)
-            if job_store.manifest() is None:
-                return interrupted(job_store, launch, as_json=as_json)
+            exit_status = EXIT_INTERRUPTED
+        else:
+            exit_status = worker.returncode
         finally:
             display.close()
-    return Outcome(job_store, launch, log=log, as_json=as_json).tell(worker.returncode)
+    return Outcome(job_store, launch, log=log, as_json=as_json).tell(exit_status)
 
 
 def _beginning(job_id: str, output: str, log: Log, *, as_json: bool) -> str:

@@ -13,7 +13,7 @@ import click
 from batch.cli.ending import summary
 from batch.clock import SystemClock
 from batch.display import escape, one_line
-from batch.records import Exit
+from batch.records import AttemptEnd, Exit
 
 if TYPE_CHECKING:
     from batch.job_store import JobStore
@@ -88,15 +88,20 @@ class Outcome:
 
     def tell(self, exit_status: int) -> int:
         """Say how it ended; the exit code. A negative status is the signal that the worker died of."""
+        if not self.job_store.is_in_place():
+            how = f"stopped: {self.job_store.uri} was emptied, or given to another job, while it ran."
+            return self._say("FAILED", how, EXIT_FAILED)
         if self.job_store.manifest() is not None:  # whatever became of the worker after it, or before another wrote it
             return close(self.job_store, as_json=self.as_json)
         if exit_status in (EXIT_INTERRUPTED, -signal.SIGINT):
             return interrupted(self.job_store, self.launch, as_json=self.as_json)
         if exit_status == EXIT_HELD:
             return self._say("HELD", self._holder(), EXIT_HELD)
-        said = self._last_words()
-        if exit_status in (EXIT_FAILED, EXIT_USAGE) and said:
-            return self._say("FAILED", f"failed: {said} (log: {self.log.path}); {self.launch.again}.", exit_status)
+        end = self._last_words()
+        if exit_status in (EXIT_FAILED, EXIT_USAGE) and end is not None:
+            again = f"; {self.launch.again}" if end.resumable else ""
+            said = one_line(end.message).rstrip(".")
+            return self._say("FAILED", f"failed: {said} (log: {self.log.path}){again}.", exit_status)
         return self._died(exit_status)
 
     def _say(self, state: str, sentence: str, code: int) -> int:
@@ -112,10 +117,11 @@ class Outcome:
             f"{epoch.started_at}, with {done:,} rows done; wait for it, or stop it with `batchctl cancel`."
         )
 
-    def _last_words(self) -> str:
+    def _last_words(self) -> AttemptEnd | None:
+        """The end of the latest attempt, if it failed and could say so."""
         epoch = self.job_store.latest_epoch()
         end = self.job_store.attempt_end(epoch.number) if epoch else None
-        return one_line(end.message).rstrip(".") if end and end.exit is Exit.FAILED else ""
+        return end if end and end.exit is Exit.FAILED and end.message else None
 
     def _died(self, exit_status: int) -> int:
         if not self.as_json:

@@ -6,6 +6,7 @@ Writes nothing but the job's spec, and that last. Starts nothing.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
@@ -45,7 +46,7 @@ def prepare(spec: JobSpec) -> JobStore:
     check_output_is_free(spec.output)
     _check_inputs(spec)
     JobStore.open(spec.output, probe_nonce=token_hex(8))
-    job_store.create_spec(spec)
+    job_store.create_spec(replace(spec, token=token_hex(8)))
     return job_store
 
 

@@ -36,6 +36,8 @@ def open_cloud_store(uri: Uri) -> "CloudStore":
 class CloudStore:
     """Objects in a bucket below a prefix. Create-if-absent and reads of a version are the service's own conditions."""
 
+    etag_is_checksum = True  # of S3 and Azure it changes with every write, of GCS it is the generation
+
     def __init__(self, uri: Uri, retry: Retry | None = None, *, timeouts: Timeouts | None = None) -> None:
         self.uri = str(uri)
         self._uri = uri

@@ -6,12 +6,13 @@ from functools import partial
 
 from chaos.run import Variant
 from faults import Wrapped
+from jobs import make_spec
 
 from batch import layout
 from batch.job_store import JobStore
 from batch.layout import PartKind
 from batch.manifest import Manifest
-from batch.parts import JSONL, PartFormat
+from batch.parts import PartFormat
 from batch.plan import Plan
 from batch.records import Commit, Epoch, Part
 from connectors.errors import NotFound
@@ -20,6 +21,13 @@ from connectors.registry import open_store
 from connectors.store import Store
 
 PART_PREFIXES = (layout.RESULTS_PREFIX, layout.ERRORS_PREFIX)
+
+
+def scratch(kind: Callable[[Store], Store] = lambda store: store) -> JobStore:
+    """A job elsewhere, for what is written too late to be made already."""
+    job = JobStore(kind(open_store("memory://chaos-scratch")))
+    job.create_spec(make_spec())
+    return job
 
 
 class Overwriting(Wrapped):
@@ -55,11 +63,11 @@ class CommitBeforeData(JobStore):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
-        self._scratch = JobStore(Overwriting(open_store("memory://chaos-scratch")))
+        self._scratch = scratch(Overwriting)
         self._late: list[Callable[[], Part]] = []
 
     def write_part(
-        self, kind: PartKind, shard: int, *, attempt: str, lines: Sequence[bytes], part_format: PartFormat = JSONL
+        self, kind: PartKind, shard: int, *, attempt: str, lines: Sequence[bytes], part_format: PartFormat = "jsonl"
     ) -> Part:
         write = partial(super().write_part, kind, shard, attempt=attempt, lines=lines, part_format=part_format)
         self._late.append(write)
@@ -76,7 +84,7 @@ class FixedNames(JobStore):
     """A shard's parts have one name, whoever writes them."""
 
     def write_part(
-        self, kind: PartKind, shard: int, *, attempt: str, lines: Sequence[bytes], part_format: PartFormat = JSONL
+        self, kind: PartKind, shard: int, *, attempt: str, lines: Sequence[bytes], part_format: PartFormat = "jsonl"
     ) -> Part:
         return super().write_part(kind, shard, attempt="", lines=lines, part_format=part_format)
 
@@ -100,7 +108,7 @@ class PlanBeforeCopies(JobStore):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
-        self._scratch = JobStore(open_store("memory://chaos-scratch"))
+        self._scratch = scratch()
         self._late: list[Callable[[], InputFile]] = []
 
     def write_copy(self, content: bytes) -> InputFile:
@@ -140,7 +148,7 @@ class OwnManifest(JobStore):
 
 
 MUTANTS = {
-    "commit before data": (Variant(job=CommitBeforeData), "or that are gone"),
+    "commit before data": (Variant(job=CommitBeforeData), "is not there"),
     "fixed part names": (Variant(job=FixedNames, store=Overwriting), "differ from the committed sha256"),
     "early garbage collection": (Variant(job=EarlyGarbage), "or that are gone"),
     "no read-back of the plan": (Variant(job=OwnPlan), "LedgerOpen"),

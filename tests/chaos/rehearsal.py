@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 from jobs import ENGINE, FakeClock, make_spec
 
+from batch.errors import JobGone
 from batch.job_store import JobStore
 from batch.lease import Lease, claim
 from batch.manifest import Manifest
@@ -58,8 +59,8 @@ class Job:
 def make_job(*, is_scattered: bool = False) -> Job:
     """`is_scattered`: its lines are worth to be copied into another order."""
     open_store(INPUTS).put("in.jsonl", b"\n".join(LINES) + b"\n")
-    spec = make_spec(inputs=(f"{INPUTS}/in.jsonl",), shard_rows=2)
-    plans = make_plan(spec), make_plan(replace(spec, shard_rows=3))
+    spec = make_spec(inputs=(f"{INPUTS}/in.jsonl",), shard_rows=3)
+    plans = make_plan(spec), make_plan(replace(spec, shard_rows=4))
     assert [[shard.rows for shard in plan.shards] for plan in plans] == [[2, 2], [3, 1]]
     if is_scattered:
         first, second = (replace(plan, inputs=(replace(plan.inputs[0], saving=1.0),)) for plan in plans)
@@ -100,7 +101,7 @@ class Attempt:
             asyncio.run(self._run_shards(plan, lease))
             manifest = finalize(self.job, plan, epoch=lease.epoch.number, engine=ENGINE, clock=clock)
         except BaseException as error:
-            with suppress(StoreError):
+            with suppress(StoreError, JobGone):
                 lease.end(Exit.FAILED, str(error))
             raise
         lease.end(Exit.FINISHED, manifest.state)

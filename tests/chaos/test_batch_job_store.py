@@ -117,7 +117,7 @@ def test_a_zombie_wakes_while_the_other_is_half_done(job: tuple[JobSpec, Plan]) 
 
         def other(store: Store = store, clock: FakeClock = clock, at: int = at) -> None:
             with suppress(Crash):
-                Worker(JobStore(FaultStore(store, Fault(Kind.CRASH_BEFORE, 80 + at % 7))), "other", clock).run(*job)
+                Worker(JobStore(FaultStore(store, Fault(Kind.CRASH_BEFORE, 100 + at % 7))), "other", clock).run(*job)
 
         Worker(JobStore(FaultStore(store, Fault(Kind.PAUSE, at, other))), "zombie", clock, heeds_lease=False).run(*job)
         manifest = Worker(JobStore(store), "third", clock).run(*job)
@@ -130,6 +130,7 @@ def test_a_zombie_wakes_while_the_other_is_half_done(job: tuple[JobSpec, Plan]) 
 def test_parts_of_losers_are_collected_and_named_parts_stay(job: tuple[JobSpec, Plan]) -> None:
     store, clock = fresh_store(), FakeClock()
     loser = JobStore(store)
+    loser.create_spec(job[0])
     stray = loser.write_part("results", 0, attempt="loser", lines=[b"{}"])
     manifest = Worker(JobStore(store), "winner", clock).run(*job)
     assert manifest is not None

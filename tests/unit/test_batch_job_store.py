@@ -13,50 +13,55 @@ from connectors.errors import ConditionalWritesIgnored
 from connectors.store import ObjectInfo, Store
 
 AT = "2026-01-31T11:30:00.000000Z"
+SPEC = make_spec(token="1f")
 
 
 @pytest.fixture
-def job(memory_store: Store) -> JobStore:
+def place(memory_store: Store) -> JobStore:
+    """A place without a job."""
     return JobStore(memory_store)
 
 
+@pytest.fixture
+def job(place: JobStore) -> JobStore:
+    place.create_spec(SPEC)
+    return place
+
+
 def close(job: JobStore) -> Manifest:
-    manifest = close_ledger(
-        make_spec(), make_plan(), commits=job.commits(), stop=None, closing=Closing(ENGINE, 1, AT, AT)
-    )
+    manifest = close_ledger(SPEC, make_plan(), commits=job.commits(), stop=None, closing=Closing(ENGINE, 1, AT, AT))
     return job.create_manifest(manifest)
 
 
-def test_a_place_without_a_job_says_so(job: JobStore) -> None:
-    with pytest.raises(JobNotFound, match=job.uri):
-        job.spec()
-    assert job.plan() is None
-    assert job.latest_epoch() is None
-    assert job.epochs() == []
-    assert job.commits() == {}
-    assert job.stop() is None
-    assert job.manifest() is None
+def test_a_place_without_a_job_says_so(place: JobStore) -> None:
+    with pytest.raises(JobNotFound, match=place.uri):
+        place.spec()
+    with pytest.raises(JobNotFound, match=place.uri):
+        place.create_plan(make_plan())
+    assert place.plan() is None
+    assert place.epochs() == []
+    assert place.commits() == {}
 
 
-def test_the_first_spec_stands_and_the_same_again_is_fine(job: JobStore) -> None:
-    job.create_spec(make_spec())
+def test_the_first_spec_stands_and_the_same_again_is_fine(place: JobStore) -> None:
+    place.create_spec(make_spec())
     later = make_spec(created_at="2027-01-01T00:00:00.000000Z", display_name="again")
-    assert job.create_spec(later) == make_spec()
-    assert job.spec() == make_spec()
+    assert place.create_spec(later) == make_spec()
+    assert place.spec() == make_spec()
 
 
-def test_another_spec_is_refused_with_the_differing_fields(job: JobStore) -> None:
-    job.create_spec(make_spec())
+def test_another_spec_is_refused_with_the_differing_fields(place: JobStore) -> None:
+    place.create_spec(make_spec())
     with pytest.raises(SpecMismatch) as caught:
-        job.create_spec(make_spec(model="other", shard_rows=7))
+        place.create_spec(make_spec(model="other", shard_rows=7))
     assert caught.value.differences == {"model": ("m", "other"), "shard_rows": (512, 7)}
     assert "stored 'm', given 'other'" in str(caught.value)
 
 
-def test_another_job_is_refused(job: JobStore) -> None:
-    job.create_spec(make_spec())
+def test_another_job_is_refused(place: JobStore) -> None:
+    place.create_spec(make_spec())
     with pytest.raises(SpecMismatch) as caught:
-        job.create_spec(make_spec("job-2"))
+        place.create_spec(make_spec("job-2"))
     assert caught.value.differences == {"job_id": ("job-1", "job-2")}
 
 
@@ -75,8 +80,10 @@ def test_an_epoch_has_one_owner(job: JobStore) -> None:
     assert job.latest_epoch() == Epoch(2, HOLDER, AT)
 
 
-def test_a_lost_acknowledgement_of_a_claim_is_still_ours(memory_store: Store) -> None:
-    assert JobStore(FaultStore(memory_store, Fault(Kind.LOST_ACK, 1))).create_epoch(Epoch(1, HOLDER, AT))
+def test_a_lost_acknowledgement_of_a_claim_is_still_ours(job: JobStore, memory_store: Store) -> None:
+    job.spec()
+    create = 3  # after the spec and a look at it
+    assert JobStore(FaultStore(memory_store, Fault(Kind.LOST_ACK, create))).create_epoch(Epoch(1, HOLDER, AT))
 
 
 def test_attempt_ends_are_no_epochs_and_the_first_end_stands(job: JobStore) -> None:
@@ -115,7 +122,9 @@ def test_a_part_of_no_lines_is_a_mistake(job: JobStore) -> None:
         job.write_part("results", 0, attempt="e1", lines=[])
 
 
-def test_a_part_that_the_store_cut_short_is_noticed(memory_store: Store) -> None:
+def test_a_part_that_the_store_cut_short_is_noticed(job: JobStore, memory_store: Store) -> None:
+    assert job.spec() == SPEC
+
     class Cutting(FaultStore):
         def head(self, key: str) -> ObjectInfo:
             return ObjectInfo(key, 1, "etag")
@@ -132,18 +141,18 @@ def test_the_first_commit_of_a_shard_wins(job: JobStore) -> None:
     assert job.commit_of(1) is None
 
 
-def test_commits_are_read_once_each(memory_store: Store) -> None:
-    writer = JobStore(memory_store)
+def test_commits_are_read_once_each(job: JobStore, memory_store: Store) -> None:
+    writer = job
     counting = FaultStore(memory_store)
     reader = JobStore(counting)
     for shard in (2, 0, 1):
         writer.commit(make_commit(shard, 1))
     assert list(reader.commits()) == [0, 1, 2]
-    assert counting.operations == 1 + 3
+    assert counting.operations == 2 + 1 + 3  # of commits and voids, and the spec
     writer.commit(make_commit(3, 1))
     assert reader.committed_shards() == {0, 1, 2, 3}
     assert len(reader.commits()) == 4
-    assert counting.operations == 4 + 1 + 2
+    assert counting.operations == 6 + 2 + 2 + 1
 
 
 def test_lines_come_in_input_order_before_and_after_the_end(job: JobStore) -> None:
@@ -177,7 +186,7 @@ def test_garbage_is_collected_only_behind_the_stored_manifest(job: JobStore, mem
         job.commit(make_commit(shard, rows))
     stray = job.write_part("errors", 1, attempt="late", lines=[b"{}"])
     plan = make_plan()
-    manifest = close_ledger(make_spec(), plan, commits=job.commits(), stop=None, closing=Closing(ENGINE, 1, AT, AT))
+    manifest = close_ledger(SPEC, plan, commits=job.commits(), stop=None, closing=Closing(ENGINE, 1, AT, AT))
     with pytest.raises(ValueError, match="only after"):
         job.collect_garbage(manifest)
     assert memory_store.get(stray.key)
@@ -189,13 +198,12 @@ def test_the_first_manifest_stands(job: JobStore) -> None:
     for shard, rows in ((0, 3), (1, 2)):
         job.commit(make_commit(shard, rows))
     first = close(job)
-    other = close_ledger(make_spec(), make_plan(), commits=job.commits(), stop=None, closing=Closing(ENGINE, 9, AT, AT))
+    other = close_ledger(SPEC, make_plan(), commits=job.commits(), stop=None, closing=Closing(ENGINE, 9, AT, AT))
     assert other != first
     assert job.create_manifest(other) == first
 
 
 def test_the_record_follows_the_objects(job: JobStore) -> None:
-    job.create_spec(make_spec())
     states = [job.record(NOW).state]
     job.create_plan(make_plan())
     job.create_epoch(Epoch(1, HOLDER, AT))
@@ -231,13 +239,12 @@ def test_looking_at_a_running_job_again_reads_only_what_may_have_changed(memory_
     writer.beat(replace(make_heartbeat(), progress=Progress(rows_total=5, succeeded=5)))
     before = counting.operations
     reader.record(NOW)
-    assert counting.operations - before == 5 + 1  # no row is missing: and the commits
+    assert counting.operations - before == 5 + 2  # no row is missing: and the commits, and which of them are void
 
 
 def test_a_job_whose_engine_was_faster_than_its_first_heartbeats_goes_through_its_states_in_order(
     job: JobStore,
 ) -> None:
-    job.create_spec(make_spec())
     job.create_plan(make_plan())
     job.create_epoch(Epoch(1, HOLDER, AT))
     for shard, rows in ((0, 3), (1, 2)):

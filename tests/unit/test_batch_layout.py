@@ -5,7 +5,7 @@ from batch import layout
 
 def test_keys_of_epochs_and_commits_read_back() -> None:
     assert layout.epoch_number(layout.epoch(12)) == 12
-    assert layout.commit_shard(layout.commit(123_456_789)) == 123_456_789
+    assert layout.shard_and_redo(layout.commit(123_456_789)) == (123_456_789, 0)
 
 
 @pytest.mark.parametrize(

@@ -3,24 +3,41 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
-from faults import Fault, FaultStore, Kind
-from jobs import HOLDER, FakeClock
+from faults import Fault, FaultStore, Kind, Verb, Wrapped
+from jobs import HOLDER, FakeClock, make_spec
 
-from batch.errors import JobHeld
-from batch.job_store import JobStore
+from batch.errors import JobGone, JobHeld
+from batch.job_store import JobStore, Standing
 from batch.lease import CLAIMED_PHASE, Lease, Sighting, Verdict, claim, is_gone, judge, this_process
 from batch.records import Exit, Holder, Progress
 from batch.state import HEARTBEAT_TTL_S
+from connectors.errors import Unavailable
 from connectors.store import Store
 
 OTHER = Holder("node-2", 7)
+T = TypeVar("T")
 
 
 @pytest.fixture
 def job(memory_store: Store) -> JobStore:
-    return JobStore(memory_store)
+    store = JobStore(memory_store)
+    store.create_spec(make_spec(token="1f"))
+    return store
+
+
+class Away(Wrapped):
+    """A store that is out of reach for a while, or for heartbeats alone."""
+
+    is_away = False
+    loses_puts = False
+
+    def _do(self, verb: Verb, key: str, operation: Callable[[], T]) -> T:
+        if self.is_away or (self.loses_puts and verb is Verb.PUT):
+            raise Unavailable("away")
+        return operation()
 
 
 class BusyClock(FakeClock):
@@ -82,9 +99,10 @@ def test_a_silent_holder_is_followed_after_the_ttl(job: JobStore) -> None:
     assert first.lost
 
 
-def test_a_holder_that_died_before_its_first_beat_is_followed(memory_store: Store) -> None:
-    job = JobStore(FaultStore(memory_store, Fault(Kind.UNAVAILABLE_BEFORE, 3)))
-    claim(job, HOLDER, clock=FakeClock())
+def test_a_holder_that_died_before_its_first_beat_is_followed(job: JobStore, memory_store: Store) -> None:
+    store = Away(memory_store)
+    store.loses_puts = True
+    claim(JobStore(store), HOLDER, clock=FakeClock())
     assert job.heartbeat(1) is None
     assert claim(job, OTHER, clock=FakeClock()).epoch.number == 2
 
@@ -104,41 +122,56 @@ def test_an_attempt_that_ends_while_it_is_watched_is_followed(job: JobStore) -> 
     assert clock.seconds <= 2
 
 
-def test_of_two_newcomers_one_wins(memory_store: Store) -> None:
+def test_of_two_newcomers_one_wins(job: JobStore, memory_store: Store) -> None:
     """The other one's claim falls between our look at the epochs and our own."""
-    job = JobStore(memory_store)
     claim(job, HOLDER, clock=FakeClock()).end(Exit.FAILED, "")
     winner: list[Lease] = []
 
     def other_wins() -> None:
         winner.append(claim(job, OTHER, clock=FakeClock()))
 
-    slow = JobStore(FaultStore(memory_store, Fault(Kind.PAUSE, 6, other_wins)))
+    slow = JobStore(FaultStore(memory_store, Fault(Kind.PAUSE, 8, other_wins)))
     clock = BusyClock(lambda: winner[0].renew("running", Progress()))
     with pytest.raises(JobHeld, match="Attempt 2 runs this job on node-2"):
         claim(slow, HOLDER, clock=clock)
     assert job.epoch_numbers() == [1, 2]
 
 
-def test_a_lease_is_lost_when_no_renewal_succeeds_for_the_ttl(memory_store: Store) -> None:
-    class Down(FaultStore):
-        is_down = False
+AWAY = pytest.mark.parametrize("away_s", [20.0, 60.0, 300.0])
 
-        def put(self, key: str, content: bytes) -> None:
-            if self.is_down:
-                from connectors.errors import Unavailable
 
-                raise Unavailable("down")
-            super().put(key, content)
-
-    store, clock = Down(memory_store), FakeClock()
+@AWAY
+def test_a_store_that_was_away_takes_no_lease(away_s: float, job: JobStore, memory_store: Store) -> None:
+    store, clock = Away(memory_store), FakeClock()
     lease = claim(JobStore(store), HOLDER, clock=clock)
-    store.is_down = True
-    clock.sleep(HEARTBEAT_TTL_S - 1)
+    store.is_away = True
+    while clock.seconds < away_s:
+        assert lease.renew("running", Progress())
+        clock.sleep(2)
+    store.is_away = False
+    assert lease.renew("running", Progress(succeeded=3))
+    heartbeat = job.heartbeat(1)
+    assert heartbeat is not None
+    assert (heartbeat.beat, heartbeat.progress.succeeded) == (2, 3)
+
+
+@AWAY
+def test_who_followed_while_the_store_was_away_is_seen_when_it_is_back(
+    away_s: float, job: JobStore, memory_store: Store
+) -> None:
+    """Out of reach for the holder alone: the other one waits for its TTL and takes the job."""
+    store, clock = Away(memory_store), FakeClock()
+    lease = claim(JobStore(store), HOLDER, clock=clock)
+    store.is_away = True
+    clock.sleep(away_s)
     assert lease.renew("running", Progress())
-    clock.sleep(1)
+    assert claim(job, OTHER, clock=FakeClock()).epoch.number == 2
+    store.is_away = False
     assert not lease.renew("running", Progress())
-    store.is_down = False
+    assert lease.standing is Standing.SUPERSEDED
+    heartbeat = job.heartbeat(1)
+    assert heartbeat is not None
+    assert heartbeat.beat == 1, "it looks before it beats"
     assert not lease.renew("running", Progress()), "a lost lease stays lost"
 
 
@@ -194,11 +227,46 @@ def test_a_zombie_process_is_gone() -> None:
         process.wait()
 
 
-def test_a_deleted_job_is_lost(memory_store: Store) -> None:
-    job = JobStore(memory_store)
+def test_a_deleted_job_is_lost_and_is_not_made_anew(job: JobStore, memory_store: Store) -> None:
     lease = claim(job, HOLDER, clock=FakeClock())
     for found in list(memory_store.list("_job/")):
         memory_store.delete(found.key)
 
     assert not lease.renew("running", Progress())
-    assert lease.lost
+    assert lease.standing is Standing.GONE
+    with pytest.raises(JobGone, match="was emptied"):
+        lease.end(Exit.FAILED, "")
+    assert list(memory_store.list("")) == []
+
+
+def test_a_place_that_another_job_has_got_is_lost(job: JobStore, memory_store: Store) -> None:
+    """The other one's first attempt has the number of ours."""
+    lease = claim(job, HOLDER, clock=FakeClock())
+    for found in list(memory_store.list("_job/")):
+        memory_store.delete(found.key)
+    other = JobStore(memory_store)
+    other.create_spec(make_spec(token="2e"))
+    theirs = claim(other, OTHER, clock=FakeClock())
+
+    assert not lease.renew("running", Progress(succeeded=3))
+    assert lease.standing is Standing.GONE
+    assert theirs.renew("running", Progress())
+    with pytest.raises(JobGone):
+        lease.end(Exit.FAILED, "")
+    assert other.attempt_end(1) is None
+
+
+@pytest.mark.parametrize("claimed", [b"{cut", b'{"format":1,"number":2}', b'{"life": "another",\n"format":1}'])
+def test_a_claim_that_cannot_be_read_is_nobodys(claimed: bytes, job: JobStore, memory_store: Store) -> None:
+    claim(job, HOLDER, clock=FakeClock()).end(Exit.FAILED, "")
+    memory_store.put("_job/epochs/00000002.json", claimed)
+    clock = FakeClock()
+    assert claim(JobStore(memory_store), OTHER, clock=clock).epoch.number == 3
+    assert clock.seconds == 0
+
+
+@pytest.mark.parametrize("key", ["_job/heartbeats/00000001.json", "_job/epochs/00000001.end.json"])
+def test_a_garbled_sign_of_life_holds_no_job(key: str, job: JobStore, memory_store: Store) -> None:
+    claim(job, HOLDER, clock=FakeClock())
+    memory_store.put(key, b'{"life": garbled')
+    assert claim(JobStore(memory_store), OTHER, clock=FakeClock()).epoch.number == 2

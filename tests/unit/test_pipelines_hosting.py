@@ -4,23 +4,23 @@ import asyncio
 import os
 import time
 from pathlib import Path
-from uuid import uuid4
 
 import pyarrow as pa
 import pytest
 from attempts import check_gone
 from engines import ids, planned_job, rows
-from jobs import make_spec
+from jobs import CREATED_AT, HOLDER, make_spec
 from processes import Process, descendants
 
+from batch import layout
 from batch.errors import JobFailed, UsageError
 from batch.job_store import JobStore
-from batch.records import Commit
+from batch.records import Commit, Epoch
+from connectors.registry import open_store
 from pipelines import hosting
 from pipelines.actor import EngineActor
 from pipelines.engine_host import AHEAD_TITLE, TITLE, Assignment
 from pipelines.hosting import Hosting
-from pipelines.journal import read_past
 
 GONE_WITHIN_S = 10.0
 
@@ -32,7 +32,9 @@ def hosts() -> Hosting:
 
 
 def assignment(job: JobStore, *first: int) -> Assignment:
-    return Assignment(job.uri, epoch=1, replicas=1, world_size=1, rows=3, first=first)
+    claim = Epoch(1, HOLDER, CREATED_AT)
+    assert job.create_epoch(claim)
+    return Assignment(job.uri, claim, replicas=1, world_size=1, rows=3, first=first)
 
 
 def ask(actor: EngineActor, shard: int) -> dict[str, list[object]]:
@@ -133,26 +135,11 @@ def test_what_keeps_an_engine_from_starting_is_told(hosts: Hosting, tmp_path: Pa
 
 
 def test_an_error_that_is_none_of_ours_is_told_by_its_name(hosts: Hosting, tmp_path: Path) -> None:
-    nowhere = Assignment(str(tmp_path / uuid4().hex), epoch=1, replicas=1, world_size=1, rows=3)
+    job = planned_job(rows(3), root=str(tmp_path), engine="echo")
+    open_store(job.uri).delete(layout.PLAN)
 
     with pytest.raises(JobFailed, match=r"ValueError: .* the job has no plan yet"):
-        ask(EngineActor(nowhere, hosts), 0)
-
-
-def test_a_host_whose_actor_is_gone_keeps_what_it_has_answered(hosts: Hosting, tmp_path: Path) -> None:
-    job = planned_job(rows(400), root=str(tmp_path), engine="echo", engine_args={"delay_s": 1.0})  # 256 at once
-    before = {process.pid for process in hosts_alive()}
-    connection = hosting.ask(hosts, assignment(job))
-    connection.send(0)
-    give_up_at = time.monotonic() + GONE_WITHIN_S
-    while not any(report.open["0"].rows for report in job.engine_reports(1) if report.open):
-        assert time.monotonic() < give_up_at
-        time.sleep(0.02)
-
-    connection.close()
-
-    check_gone(lambda: [process for process in hosts_alive() if process.pid not in before], GONE_WITHIN_S)
-    assert len(read_past(job).answers) >= 256
+        ask(EngineActor(assignment(job), hosts), 0)
 
 
 def test_a_host_ends_with_the_connection_of_its_actor(hosts: Hosting, tmp_path: Path) -> None:
