@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from batch.coercion import as_integer, as_number, as_truth
 from batch.errors import UsageError
 from batch.strict_json import dumps
 
@@ -33,29 +34,37 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What a field may be: the words for it and the test."""
+    """What a field may be: the words for it, and how a value is read. None: it is out of bounds."""
 
     words: str
-    allows: Callable[[Any], bool]
+    read: Callable[[Any], Any]
 
 
-def _is_number(value: object) -> bool:
-    return type(value) in (int, float)
+def _number(words: str, allows: Callable[[float], bool]) -> Bound:
+    def read(value: object) -> float | None:
+        number = as_number(value)
+        return number if number is not None and allows(number) else None
 
-
-def _is_integer(value: object) -> bool:
-    """True for 16, and for 16.0: some clients write every number as a float, and engines take it."""
-    return type(value) is int or (type(value) is float and value.is_integer())
+    return Bound(words, read)
 
 
 def _between(low: float, high: float) -> Bound:
-    return Bound(f"{low} to {high}", lambda value: _is_number(value) and low <= value <= high)
+    return _number(f"{low} to {high}", lambda value: low <= value <= high)
 
 
-def _integer(low: int, high: int | None = None) -> Bound:
-    words = f"an integer of at least {low}" if high is None else f"an integer, {low} to {high}"
+def _integer(low: int, high: int | None = None, *, text: bool = True) -> Bound:
+    """`text`: whether servers take it from a text, too."""
     top = math.inf if high is None else high
-    return Bound(words, lambda value: _is_integer(value) and low <= value <= top)
+
+    def read(value: object) -> int | None:
+        integer = None if isinstance(value, str) and not text else as_integer(value)
+        return integer if integer is not None and low <= integer <= top else None
+
+    return Bound(f"an integer of at least {low}" if high is None else f"an integer, {low} to {high}", read)
+
+
+def _any(words: str, allows: Callable[[Any], bool]) -> Bound:
+    return Bound(words, lambda value: value if allows(value) else None)
 
 
 def _is_stop(value: object) -> bool:
@@ -65,26 +74,28 @@ def _is_stop(value: object) -> bool:
 
 
 _NEVER = "chat templates come from the model or --engine-arg chat_template=FILE, not from a request"
-_TRUTH = Bound("true or false", lambda value: isinstance(value, bool))
-_OBJECTS = Bound("a list of objects", lambda value: isinstance(value, list) and all(type(v) is dict for v in value))
-_OBJECT = Bound("an object", lambda value: isinstance(value, dict))
+_TRUTH = Bound("true or false", as_truth)
+_OBJECTS = _any("a list of objects", lambda value: isinstance(value, list) and all(type(v) is dict for v in value))
+_OBJECT = _any("an object", lambda value: isinstance(value, dict))
 
 
 def _object_without(name: str, why: str) -> Bound:
-    return Bound(f"an object without {name}: {why}", lambda value: isinstance(value, dict) and name not in value)
+    return _any(f"an object without {name}: {why}", lambda value: isinstance(value, dict) and name not in value)
 
 
 _EVERYWHERE = {
-    "model": Bound("the name of a model", lambda value: isinstance(value, str)),
-    "stream": Bound("false or absent (a batch has no stream to write to)", lambda value: value is False),
-    "chat_template": Bound(f"nothing here: {_NEVER}", lambda _: False),
+    "model": _any("the name of a model", lambda value: isinstance(value, str)),
+    "stream": Bound(
+        "false or absent (a batch has no stream to write to)", lambda value: False if as_truth(value) is False else None
+    ),
+    "chat_template": _any(f"nothing here: {_NEVER}", lambda _: False),
     "chat_template_kwargs": _object_without("chat_template", _NEVER),
     "mm_processor_kwargs": _object_without("trust_remote_code", "no row makes a model's code run"),
 }
 _NO_JSON = ("bytes", "bytes_only")
 _GENERATION = _EVERYWHERE | {
     "temperature": _between(0.0, 2.0),
-    "top_p": Bound("more than 0, at most 1.0", lambda value: _is_number(value) and 0 < value <= 1),
+    "top_p": _number("more than 0, at most 1.0", lambda value: 0 < value <= 1),
     # 0 and -1 both turn it off: vLLM's own default is 0.
     "top_k": _integer(-1),
     "presence_penalty": _between(-2.0, 2.0),
@@ -92,7 +103,7 @@ _GENERATION = _EVERYWHERE | {
     "seed": _integer(-(2**63), 2**63 - 1),
     "n": _integer(1, 128),
     "max_tokens": _integer(1),
-    "stop": Bound(f"a string or at most {MAX_STOPS} strings", _is_stop),
+    "stop": _any(f"a string or at most {MAX_STOPS} strings", _is_stop),
 }
 _BOUNDS: dict[str, dict[str, Bound]] = {
     "/v1/chat/completions": _GENERATION
@@ -107,9 +118,14 @@ _BOUNDS: dict[str, dict[str, Bound]] = {
     "/v1/completions": _GENERATION | {"max_tokens": _integer(0), "response_format": _OBJECT},
     "/v1/responses": _GENERATION | {"max_output_tokens": _integer(1)},
     "/v1/embeddings": _EVERYWHERE
-    | {"encoding_format": Bound("float or base64: a line of results is JSON", lambda value: value not in _NO_JSON)},
+    | {"encoding_format": _any("float or base64: a line of results is JSON", lambda value: value not in _NO_JSON)},
 }
-_LOGPROBS = {"/v1/chat/completions": "top_logprobs", "/v1/completions": "logprobs", "/v1/responses": "top_logprobs"}
+# How many logprobs an endpoint is asked for, and whether vLLM takes that number from a text.
+_LOGPROBS = {
+    "/v1/chat/completions": ("top_logprobs", False),
+    "/v1/completions": ("logprobs", False),
+    "/v1/responses": ("top_logprobs", True),
+}
 _REQUIRED: dict[str, tuple[str, ...]] = {
     "/v1/chat/completions": ("messages",),
     "/v1/completions": ("prompt", "prompt_embeds"),
@@ -120,34 +136,39 @@ _SAME = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_to
 
 
 class BodyCheck:
-    """Checks bodies of requests against the bounds, with the logprobs that the engine was told to allow."""
+    """Reads bodies of requests within their bounds, with the logprobs that the engine was told to allow."""
 
     def __init__(self, *, max_logprobs: int = DEFAULT_MAX_LOGPROBS) -> None:
         """`max_logprobs`: the engine's own limit; -1 for none."""
-        logprobs = _integer(-1) if max_logprobs < 0 else _integer(0, max_logprobs)
-        self._bounds = {
-            endpoint: bounds | ({_LOGPROBS[endpoint]: logprobs} if endpoint in _LOGPROBS else {})
-            for endpoint, bounds in _BOUNDS.items()
-        }
+        self._bounds = dict(_BOUNDS)
+        for endpoint, (name, text) in _LOGPROBS.items():
+            logprobs = _integer(-1, text=text) if max_logprobs < 0 else _integer(0, max_logprobs, text=text)
+            self._bounds[endpoint] = _BOUNDS[endpoint] | {name: logprobs}
 
-    def __call__(self, body: Mapping[str, object], endpoint: str) -> Problem | None:
-        """Return the first problem of the body, or None. null stands for absent, as in OpenAI's API."""
+    def __call__(self, body: Mapping[str, object], endpoint: str) -> Body | Problem:
+        """Return the body with each bounded value in its own type, or its first problem.
+
+        null stands for absent, as in OpenAI's API.
+        """
         required = _REQUIRED.get(endpoint)
         if required is not None and not any(body.get(name) is not None for name in required):
             return Problem(required[0], f"{required[0]}: missing, {endpoint} needs it")
         bounds = self._bounds.get(endpoint, _EVERYWHERE)
+        typed: Body = {}
         for name, value in body.items():
             bound = bounds.get(name)
-            if bound is not None and value is not None and not bound.allows(value):
-                return Problem(name, f"{name}={shown(value)}: expected {bound.words}")
-        return None
+            if bound is not None and value is not None:
+                typed[name] = bound.read(value)
+                if typed[name] is None:
+                    return Problem(name, f"{name}={shown(value)}: expected {bound.words}")
+        return {**body, **typed}
 
 
 _check_body = BodyCheck()
 
 
-def check_body(body: Mapping[str, object], endpoint: str) -> Problem | None:
-    """Return the first problem of a request's body, or None; bounds as they are without engine arguments."""
+def check_body(body: Mapping[str, object], endpoint: str) -> Body | Problem:
+    """Return the body of a request with values in their types, or its first problem; no engine argument changes it."""
     return _check_body(body, endpoint)
 
 
@@ -206,17 +227,9 @@ class InferenceParameters:
         values["extra_body"] = _read_extra_body(values.get("extra_body", {}))
         if not isinstance(values.get("system_prompt", ""), str):
             raise UsageError(f"system_prompt={shown(values['system_prompt'])}: expected a string")
-        parameters = InferenceParameters(**values)
-        parameters._check()
-        return parameters
-
-    def _check(self) -> None:
-        named = {name: value for name in _NUMBERS if (value := getattr(self, name)) is not None}
-        # A message, so that the check finds nothing missing; the extra body may hold its own.
-        for body in (named, {"messages": [], **self.extra_body}):
-            problem = check_body({"messages": [], **body}, "/v1/chat/completions")
-            if problem is not None and problem.field not in _BY_ENGINE:
-                raise UsageError(f"inference parameters: {problem.message}")
+        _checked(values["extra_body"])
+        named = {name: value for name, value in values.items() if name in _NUMBERS}
+        return InferenceParameters(**{**values, **_checked(named)})
 
     def to_dict(self) -> dict[str, object]:
         """Return what is set, by snake_case name; `from_dict` reads it back."""
@@ -231,6 +244,16 @@ class InferenceParameters:
         if endpoint == "/v1/responses" and "max_tokens" in given:
             given["max_output_tokens"] = given.pop("max_tokens")
         return merge({}, given, self.extra_body)
+
+
+def _checked(body: Body) -> Body:
+    """Return what a job asks of chats, in its types. Raises UsageError for the first problem."""
+    checked = check_body({"messages": [], **body}, "/v1/chat/completions")
+    if not isinstance(checked, Problem):
+        return {name: checked[name] for name in body}
+    if checked.field in _BY_ENGINE:
+        return body
+    raise UsageError(f"inference parameters: {checked.message}")
 
 
 _FIELDS = tuple(field.name for field in fields(InferenceParameters))

@@ -157,12 +157,12 @@ class Decoder:
         """Return the body as the engine is to get it: the served model, the job's parameters, the system prompt."""
         complete = merge({}, self._defaults[endpoint], body)
         complete["model"] = self._model(body.get("model"))
-        problem = self._check(complete, endpoint)
-        if problem is not None:
-            raise _Refused(Code.INVALID_PARAMETER, problem, 400)
+        typed = self._check(complete, endpoint)
+        if isinstance(typed, Problem):
+            raise _Refused(Code.INVALID_PARAMETER, typed, 400)
         if self._spec.parameters.system_prompt is not None:
-            _place_system_prompt(complete, endpoint, self._spec.parameters.system_prompt)
-        return complete
+            _place_system_prompt(typed, endpoint, self._spec.parameters.system_prompt)
+        return typed
 
     def _model(self, given: object) -> str:
         served = self._served

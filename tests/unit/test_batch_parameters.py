@@ -1,7 +1,7 @@
 import pytest
 
 from batch.errors import UsageError
-from batch.parameters import BodyCheck, InferenceParameters, check_body, merge, shown
+from batch.parameters import BodyCheck, InferenceParameters, Problem, check_body, merge, shown
 
 CHAT = "/v1/chat/completions"
 MESSAGES: list[dict[str, str]] = [{"role": "user", "content": "hi"}]
@@ -11,8 +11,10 @@ MESSAGES: list[dict[str, str]] = [{"role": "user", "content": "hi"}]
     ("field", "value", "bound"),
     [
         ("temperature", 3.5, "0.0 to 2.0"),
-        ("temperature", "0.5", "0.0 to 2.0"),
-        ("temperature", True, "0.0 to 2.0"),
+        ("temperature", "2.5", "0.0 to 2.0"),
+        ("temperature", "nan", "0.0 to 2.0"),
+        ("temperature", "hot", "0.0 to 2.0"),
+        ("temperature", [0.5], "0.0 to 2.0"),
         ("temperature", 10**400, "0.0 to 2.0"),
         ("top_p", 0, "more than 0, at most 1.0"),
         ("top_p", 1.01, "more than 0, at most 1.0"),
@@ -21,11 +23,13 @@ MESSAGES: list[dict[str, str]] = [{"role": "user", "content": "hi"}]
         ("n", 0, "an integer, 1 to 128"),
         ("n", 129, "an integer, 1 to 128"),
         ("max_tokens", 0, "an integer of at least 1"),
-        ("max_completion_tokens", "10", "an integer of at least 1"),
+        ("max_completion_tokens", "10.5", "an integer of at least 1"),
+        ("max_completion_tokens", False, "an integer of at least 1"),
         ("presence_penalty", -2.1, "-2.0 to 2.0"),
         ("frequency_penalty", 2.1, "-2.0 to 2.0"),
         ("logprobs", 3, "true or false"),
         ("top_logprobs", 21, "an integer, 0 to 20"),
+        ("top_logprobs", "5", "an integer, 0 to 20"),
         ("stop", ["a"] * 17, "a string or at most 16 strings"),
         ("stop", [1], "a string or at most 16 strings"),
         ("stream", True, "false or absent"),
@@ -41,7 +45,7 @@ MESSAGES: list[dict[str, str]] = [{"role": "user", "content": "hi"}]
 def test_a_bad_value_is_told_with_field_value_and_bound(field: str, value: object, bound: str) -> None:
     problem = check_body({"messages": MESSAGES, field: value}, CHAT)
 
-    assert problem is not None
+    assert isinstance(problem, Problem)
     assert problem.field == field
     assert problem.message.startswith(f"{field}={shown(value)}: expected {bound}")
 
@@ -57,7 +61,43 @@ def test_a_bad_value_is_told_with_field_value_and_bound(field: str, value: objec
     ],
 )
 def test_what_is_in_bounds_or_not_bounded_here_passes(parameters: dict[str, object]) -> None:
-    assert check_body({"messages": MESSAGES, **parameters}, CHAT) is None
+    body = {"messages": MESSAGES, **parameters}
+
+    assert check_body(body, CHAT) == body
+    assert list(check_body(body, CHAT)) == list(body)  # type: ignore[arg-type]  # no Problem
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "field", "value", "typed"),
+    [
+        (CHAT, "max_tokens", "8", 8),
+        (CHAT, "max_tokens", " 8.0 ", 8),
+        (CHAT, "max_completion_tokens", 16.0, 16),
+        (CHAT, "n", True, 1),
+        (CHAT, "seed", "-3", -3),
+        (CHAT, "top_k", "5", 5),
+        (CHAT, "temperature", "0", 0.0),
+        (CHAT, "temperature", False, 0.0),
+        (CHAT, "top_p", "5e-1", 0.5),
+        (CHAT, "presence_penalty", "-1", -1.0),
+        (CHAT, "logprobs", "true", True),
+        (CHAT, "logprobs", 0, False),
+        (CHAT, "top_logprobs", True, 1),
+        (CHAT, "stream", "false", False),
+        ("/v1/completions", "logprobs", True, 1),
+        ("/v1/completions", "max_tokens", "0", 0),
+        ("/v1/responses", "max_output_tokens", "8", 8),
+        ("/v1/responses", "top_logprobs", "5", 5),
+    ],
+)
+def test_a_value_is_what_the_server_takes_it_for(endpoint: str, field: str, value: object, typed: object) -> None:
+    given = {"messages": MESSAGES, "prompt": "x", field: value}
+
+    read = check_body(given, endpoint)
+
+    assert isinstance(read, dict)
+    assert (read[field], type(read[field])) == (typed, type(typed))
+    assert given[field] is value
 
 
 @pytest.mark.parametrize(
@@ -73,24 +113,27 @@ def test_what_is_in_bounds_or_not_bounded_here_passes(parameters: dict[str, obje
 def test_what_an_endpoint_needs_is_told(endpoint: str, body: dict[str, object], field: str) -> None:
     problem = check_body(body, endpoint)
 
-    assert problem is not None
+    assert isinstance(problem, Problem)
     assert (problem.field, problem.message) == (field, f"{field}: missing, {endpoint} needs it")
 
 
 def test_bounds_are_those_of_the_endpoint() -> None:
-    assert check_body({"prompt": "x", "logprobs": 5, "echo": True, "max_tokens": 0}, "/v1/completions") is None
-    assert check_body({"prompt": "x", "logprobs": 21}, "/v1/completions") is not None
-    assert check_body({"input": "x", "dimensions": 8}, "/v1/embeddings") is None
-    assert check_body({"query": "x", "documents": ["y"]}, "/v1/rerank") is None
-    assert check_body({"query": "x", "stream": True}, "/v1/rerank") is not None
+    def passes(endpoint: str, **body: object) -> bool:
+        return not isinstance(check_body(body, endpoint), Problem)
+
+    assert passes("/v1/completions", prompt="x", logprobs=5, echo=True, max_tokens=0)
+    assert not passes("/v1/completions", prompt="x", logprobs=21)
+    assert passes("/v1/embeddings", input="x", dimensions=8)
+    assert passes("/v1/rerank", query="x", documents=["y"])
+    assert not passes("/v1/rerank", query="x", stream=True)
 
 
 @pytest.mark.parametrize(("max_logprobs", "asked", "allowed"), [(50, 50, True), (50, 51, False), (-1, 9999, True)])
 def test_logprobs_are_bounded_as_the_engine_is(max_logprobs: int, asked: int, allowed: bool) -> None:
     check = BodyCheck(max_logprobs=max_logprobs)
 
-    assert (check({"messages": MESSAGES, "top_logprobs": asked}, CHAT) is None) == allowed
-    assert (check({"prompt": "x", "logprobs": asked}, "/v1/completions") is None) == allowed
+    assert isinstance(check({"messages": MESSAGES, "top_logprobs": asked}, CHAT), Problem) != allowed
+    assert isinstance(check({"prompt": "x", "logprobs": asked}, "/v1/completions"), Problem) != allowed
 
 
 def test_the_row_beats_the_job_beats_the_default() -> None:
@@ -124,6 +167,9 @@ def test_parameters_read_both_spellings_and_extra_body_as_text() -> None:
     assert snake == camel
     assert type(snake.top_p) is float
     assert InferenceParameters.from_dict(snake.to_dict()) == snake
+    assert InferenceParameters.from_dict({"maxTokens": "5", "temperature": False, "topK": 3.0}) == InferenceParameters(
+        max_tokens=5, temperature=0.0, top_k=3
+    )
     assert InferenceParameters.from_dict({"systemPrompt": "Be brief."}).system_prompt == "Be brief."
     assert InferenceParameters.from_dict({"extraBody": ""}) == InferenceParameters()
 
@@ -132,9 +178,10 @@ def test_parameters_read_both_spellings_and_extra_body_as_text() -> None:
     ("given", "words"),
     [
         ({"max_token": 5}, "'max_token' is unknown: expected max_tokens, temperature"),
-        ({"temperature": 3}, "temperature=3.0: expected 0.0 to 2.0"),
+        ({"temperature": 3}, "temperature=3: expected 0.0 to 2.0"),
         ({"temperature": float("nan")}, "temperature=null: expected 0.0 to 2.0"),
-        ({"n": "2"}, 'n="2": expected an integer'),
+        ({"n": "two"}, 'n="two": expected an integer'),
+        ({"extra_body": {"seed": "x"}}, 'seed="x": expected an integer'),
         ({"extra_body": "{"}, "extra_body is not JSON"),
         ({"extra_body": []}, "expected a JSON object"),
         ({"extra_body": {"model": "x"}}, "'model', which is each row's own"),
@@ -167,9 +214,9 @@ def test_a_job_gives_each_endpoint_what_it_knows() -> None:
 def test_embeddings_that_are_no_json_are_refused(encoding: str) -> None:
     problem = check_body({"input": "x", "encoding_format": encoding}, "/v1/embeddings")
 
-    assert problem is not None
+    assert isinstance(problem, Problem)
     assert problem.message == f'encoding_format="{encoding}": expected float or base64: a line of results is JSON'
-    assert check_body({"input": "x", "encoding_format": "base64"}, "/v1/embeddings") is None
+    assert not isinstance(check_body({"input": "x", "encoding_format": "base64"}, "/v1/embeddings"), Problem)
 
 
 def test_long_values_are_cut() -> None:
