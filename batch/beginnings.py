@@ -32,7 +32,9 @@ class Beginnings:
         """Return what an engine reads of the line, from its first token on; of a line that is no request, all of it."""
         if self._decoder is not None:
             request = self._decoder.decode(file, line)
-            return repr(request.body["messages"]).encode() if isinstance(request, Request) else line.raw
+            if not isinstance(request, Request):
+                return line.raw
+            return repr(next((request.body[name] for name in INPUTS if name in request.body), request.body)).encode()
         found = next((at for at in map(line.raw.find, _FIELDS) if at >= 0), 0)
         return line.raw[found:]
 

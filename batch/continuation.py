@@ -15,7 +15,7 @@ import orjson
 
 from batch.errors import JobFailed, UsageError
 from batch.job_store import READERS, JobStore
-from batch.manifest import Manifest
+from batch.manifest import UNREAD_INPUTS, Manifest
 from batch.plan import Continuation, Plan, PlannedInput
 from batch.records import Part
 from batch.result import Code
@@ -88,6 +88,8 @@ def continue_plan(spec: JobSpec) -> Plan:
 
 
 def _nothing_to_retry(spec: JobSpec, manifest: Manifest) -> str:
+    if not manifest.inputs:
+        return f"There is nothing to retry of {manifest.job_id}, stopped early. {UNREAD_INPUTS} Run them as a new job."
     if not manifest.failed:
         return f"No row of {manifest.job_id} failed: there is nothing to retry."
     by_code = ", ".join(f"{code} {rows:,}" for code, rows in manifest.failed_by_code.items())

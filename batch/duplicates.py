@@ -6,7 +6,7 @@ Knows nothing of what the ids are for.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from batch.spill import PrivateTable
 
@@ -25,8 +25,8 @@ class DuplicateScan(PrivateTable):
     for the first million and for the hundredth, which inserting into an index does not.
     """
 
-    def __init__(self) -> None:
-        super().__init__("digest BLOB NOT NULL", "place INTEGER NOT NULL")
+    def __init__(self, heed: Callable[[], object] = lambda: None) -> None:
+        super().__init__("digest BLOB NOT NULL", "place INTEGER NOT NULL", heed=heed)
 
     def add(self, custom_id: str, file: int, line: int) -> None:
         """Take the id that stands in this line of this file. About 2 us, all counted."""

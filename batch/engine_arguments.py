@@ -23,6 +23,10 @@ ENGINES = ("vllm", "openai", "echo")
 _TABLE = Path(__file__).with_name("engine_arguments.json")
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 _SIZE = re.compile(r"-?\d+|\d+(\.\d+)?[kKmMgGtT]|auto")
+_URL = re.compile(r"https?://(?P<host>[^/?#\s\\]+)(/[^?#\s\\]*)?(?P<rest>[?#].*)?", re.IGNORECASE)
+_EXAMPLE_URL = "http://localhost:8000/v1"
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY_HINT = "the key stands in an environment variable, OPENAI_API_KEY or the one that api_key_env names"
 _WORDS = {
     "flag": "true or false",
     "int": "an integer",
@@ -82,9 +86,27 @@ def check_engine_args(engine: str, given: Mapping[str, object]) -> dict[str, Eng
         if name in typed:
             raise UsageError(f"engine argument {name}: given twice")
         typed[name] = _typed(name, _argument(engine, known, name), value)
-    if engine == "openai" and not typed.get("base_url"):
-        raise UsageError("engine openai: needs --engine-arg base_url=URL, as http://localhost:8000/v1")
+    if engine == "openai":
+        _check_openai(str(typed.get("base_url", "")), str(typed.get("api_key_env", "KEY")))
     return typed
+
+
+def _check_openai(base_url: str, api_key_env: str) -> None:
+    """Refuse an address that is none, and secrets where they would be stored and shown; they are not repeated here."""
+    if not base_url:
+        raise UsageError(f"engine openai: needs --engine-arg base_url=URL, as {_EXAMPLE_URL}")
+    parts = _URL.fullmatch(base_url)
+    if parts is None:
+        shown_url = "" if "@" in base_url else f"={shown(base_url)}"
+        raise UsageError(
+            f"engine argument base_url{shown_url}: expected http://HOST or https://HOST, as {_EXAMPLE_URL}"
+        )
+    if "@" in parts["host"]:
+        raise UsageError("engine argument base_url: a user or password before '@' is not allowed; " + _KEY_HINT)
+    if parts["rest"]:
+        raise UsageError("engine argument base_url: a query or fragment ('?', '#') is not allowed; " + _KEY_HINT)
+    if not _VARIABLE.fullmatch(api_key_env):
+        raise UsageError("engine argument api_key_env: expected the name of a variable, not the key; " + _KEY_HINT)
 
 
 def command_line_words(arguments: Mapping[str, EngineValue]) -> list[str]:

@@ -33,6 +33,7 @@ class FinalState(StrEnum):
 
 _EXIT_CODES = {FinalState.COMPLETED: 0, FinalState.FAILED: 1, FinalState.CANCELLED: 3, FinalState.EXPIRED: 4}
 EXIT_NONE_SUCCEEDED = 1
+UNREAD_INPUTS = "Its inputs had not been read to the end, so none of their lines was taken in."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ class EngineIdentity:
 class Manifest:
     """The ledger. `results` and `errors` are in shard order, which is input order.
 
-    Of a job that continues another, `lines` and those of the inputs are the lines it took over.
+    Of a job that continues another, `lines` and those of the inputs are the lines it took over. Of one that was
+    stopped before its inputs were read to the end there are no `inputs`, and no lines.
     """
 
     job_id: str
@@ -174,7 +176,7 @@ def close_ledger(
 def reason_of(manifest: Manifest, spec: JobSpec, stop: Stop | None) -> str:
     """Why a job did not end with answers, for people; empty for one that did. `stop`: the one that stands, if any."""
     if stop is not None and stop.state.value == manifest.state.value:
-        return stop.message
+        return stop.message if manifest.inputs else f"{stop.message} {UNREAD_INPUTS}"
     if manifest.state is FinalState.FAILED:
         return spec.spent_budget(failed=manifest.failed, rows=manifest.lines - manifest.blank)
     if manifest.none_succeeded:

@@ -12,7 +12,7 @@ from batch.damage import find_damage
 from batch.errors import JobFailed
 from batch.layout import PartKind
 from batch.own_objects import OwnObjects
-from batch.parts import PartFormat, decode_part, encode_part
+from batch.parts import JSONL, PartFormat, decode_part, encode_part
 from batch.records import Part
 from connectors.inputs import COPY, InputFile
 from connectors.store import Store
@@ -38,7 +38,7 @@ class PartStore:
         return InputFile(f"{self.uri}/{key}", found.size_bytes, found.etag, COPY)
 
     def write_part(
-        self, kind: PartKind, shard: int, *, attempt: str, lines: Sequence[bytes], part_format: PartFormat = "jsonl"
+        self, kind: PartKind, shard: int, *, attempt: str, lines: Sequence[bytes], part_format: PartFormat = JSONL
     ) -> Part:
         """Write a whole part, one line each, and check its size. Nobody reads it before a commit names it.
 
@@ -46,7 +46,7 @@ class PartStore:
         """
         if not lines:
             raise ValueError(f"shard {shard}: a part needs at least one line; commit None instead")
-        key = layout.part(kind, shard, attempt, part_format)
+        key = layout.part(kind, shard, attempt, part_format.name)
         content = encode_part(lines, part_format)
         self._write_whole(key, content)
         found = self._store.head(key)
@@ -65,10 +65,10 @@ class PartStore:
         errors: Sequence[bytes],
         part_format: PartFormat,
     ) -> tuple[Part | None, Part | None]:
-        """Write a shard's lines as `write_part` does, results in the given format; None for a part without lines."""
-        write = partial(self.write_part, shard=shard, attempt=attempt)
+        """Write a shard's lines as `write_part` does; None for a part without lines."""
+        write = partial(self.write_part, shard=shard, attempt=attempt, part_format=part_format)
         return (
-            write("results", lines=results, part_format=part_format) if results else None,
+            write("results", lines=results) if results else None,
             write("errors", lines=errors) if errors else None,
         )
 

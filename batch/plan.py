@@ -26,7 +26,7 @@ from connectors.lines import Line
 FORMAT = 1
 FORMAT_WITH_COPIES = 2
 FORMAT_WITH_SPANS = 3  # and with copies, where there are some
-PROGRESS_LINES = 10_000
+PROGRESS_LINES, PROGRESS_BYTES = 10_000, 64 << 20
 MIN_SHARD_BYTES, MAX_SHARD_BYTES = 32 * 2**10, 16 * 2**20
 # Shards enough that the last ones to finish leave no engine idle for long.
 _SHARDS_PER_REPLICA = 16
@@ -111,6 +111,11 @@ class Plan:
     def rows(self) -> int:
         return self.lines - self.blank
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether the job was stopped before its inputs were read to the end, so that it took none of their lines."""
+        return not self.inputs
+
     def file_of(self, shard: Shard, span: Span) -> InputFile:
         """The file that a span of a shard is read from."""
         return self.inputs[span.input].file if shard.copy is None else self.copies[shard.copy]
@@ -139,18 +144,23 @@ class Plan:
         return first
 
 
+UNREAD = Plan((), ())
+"""Of a job that was stopped before its inputs were read to the end."""
+
+
 def make_plan(spec: JobSpec, on_progress: Callable[[int], None] = lambda _: None, max_replicas: int = 1) -> Plan:
     """Read every input once and cut it into shards; memory is bounded by the plan, not by the inputs.
 
-    `on_progress` gets the number of lines read so far. The same inputs give the same plan. Raises UsageError for an
-    input that is not there or of no known format, InputChanged for one that changes while it is read.
+    `on_progress` gets the number of lines read so far, again and again until the plan is made; what it raises breaks
+    the planning off. The same inputs give the same plan. Raises UsageError for an input that is not there or of no
+    known format, InputChanged for one that changes while it is read.
     """
     files = _find(spec.inputs)
     max_bytes = max_shard_bytes(sum(file.size_bytes for file in files), max_replicas)
     progress = _Progress(on_progress)
     inputs: list[PlannedInput] = []
     cuts: list[Cut] = []
-    with DuplicateScan() as ids:
+    with DuplicateScan(progress.tell) as ids:
         decoder, beginnings = Decoder(spec), Beginnings(spec)
         for index, file in enumerate(files):
             lines = _with_ids_noted(_scan(spec, file), index, decoder, ids)
@@ -160,7 +170,7 @@ def make_plan(spec: JobSpec, on_progress: Callable[[int], None] = lambda _: None
             pieces = list(cut(progress.counted(lines), max_rows=spec.shard_rows, max_bytes=max_bytes))
             inputs.append(_planned(file, [piece for piece, _ in pieces], survey))
             cuts += [Cut(Span(index, piece), size_bytes) for piece, size_bytes in pieces if piece.rows]
-        progress.end()
+        progress.tell()
         shards = join(
             cuts,
             max_lines=max_lines(sum(cut.span.rows for cut in cuts), spec.shard_rows),
@@ -193,9 +203,10 @@ def cut(lines: Iterable[tuple[int, Line]], *, max_rows: int, max_bytes: int) -> 
         yield Piece(start, end, first_line, in_piece, rows), size_bytes
 
 
-def read_lines(spec: JobSpec, planned: PlannedInput) -> Iterator[Line]:
-    """Yield every line of a planned input. Raises InputChanged."""
-    for _, line in _scan(spec, planned.file):
+def read_lines(spec: JobSpec, planned: PlannedInput, heed: Callable[[], object] = lambda: None) -> Iterator[Line]:
+    """Yield every line of a planned input; what `heed` raises breaks it off. Raises InputChanged."""
+    progress = _Progress(lambda _: heed())
+    for _, line in progress.counted(_scan(spec, planned.file)):
         yield line
 
 
@@ -304,18 +315,21 @@ def _surveyed(lines: Lines, file: InputFile, beginnings: Beginnings, survey: Sur
 class _Progress:
     """Counts the lines of all files that pass."""
 
-    def __init__(self, on_progress: Callable[[int], None]) -> None:
+    def __init__(self, on_progress: Callable[[int], object]) -> None:
         self._on_progress = on_progress
         self._lines = 0
+        self._untold_bytes = 0
 
     def counted(self, lines: Lines) -> Lines:
-        for end_and_line in lines:
+        for end, line in lines:
             self._lines += 1
-            if self._lines % PROGRESS_LINES == 0:
-                self._on_progress(self._lines)
-            yield end_and_line
+            self._untold_bytes += len(line.raw)
+            if self._lines % PROGRESS_LINES == 0 or self._untold_bytes >= PROGRESS_BYTES:
+                self.tell()
+            yield end, line
 
-    def end(self) -> None:
+    def tell(self) -> None:
+        self._untold_bytes = 0
         self._on_progress(self._lines)
 
 

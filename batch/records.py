@@ -125,6 +125,11 @@ class Commit:
         return sum(self.failed_by_code.values())
 
     @property
+    def tally(self) -> Tally:
+        """What it adds to the job's counts."""
+        return Tally(self.succeeded, self.failed, self.usage.prompt_tokens, self.usage.completion_tokens)
+
+    @property
     def parts(self) -> list[tuple[PartKind, Part]]:
         """The parts that it names, each with its kind."""
         named: tuple[tuple[PartKind, Part | None], ...] = (("results", self.results), ("errors", self.errors))

@@ -36,10 +36,10 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-def bring_together(job: JobStore, plan: Plan, *, engines: int) -> Plan:
+def bring_together(job: JobStore, plan: Plan, *, engines: int, heed: Callable[[], object] = lambda: None) -> Plan:
     """Return the plan with shards of rows that begin alike, where that saves enough; else the plan as it is.
 
-    Copies the lines of such files into the job. Raises InputChanged.
+    Copies the lines of such files into the job; what `heed` raises breaks it off. Raises InputChanged.
     """
     scattered = {index for index, planned in enumerate(plan.inputs) if planned.is_scattered}
     if not scattered:
@@ -51,13 +51,15 @@ def bring_together(job: JobStore, plan: Plan, *, engines: int) -> Plan:
     of_copies: list[Shard] = []
     with ThreadPoolExecutor(AT_ONCE) as writers:
         for index in sorted(scattered):
-            runs = _runs(_by_beginning(spec, plan, index), max_rows=rows_at_most, max_bytes=max_bytes)
+            rows = _by_beginning(spec, plan, index, heed)
+            runs = _runs(rows, max_rows=rows_at_most, max_bytes=max_bytes)
             repeated = repeated_lines.get(index, set())
             for copy, numbers in _mapped(writers, lambda run: (job.write_copy(run.content), run.numbers), runs):
                 piece = Piece(0, copy.size_bytes, 0, len(numbers), len(numbers))
                 duplicates = tuple(number for number in numbers if number in repeated)
                 of_copies.append(Shard(0, (Span(index, piece, duplicates),), copy=len(copies)))
                 copies.append(copy)
+                heed()
     as_they_are = (shard for shard in plan.shards if shard.spans[0].input not in scattered)
     shards = enumerate(chain(as_they_are, deal(of_copies, engines)))
     numbered = tuple(replace(shard, index=index) for index, shard in shards)
@@ -126,15 +128,15 @@ class _Lines:
             )
         results, errors = ([line[1:] for _, line in self.lines if line[:1] == kind] for kind in (_RESULT, _ERROR))
         return job.write_parts(
-            self.shard.index, attempt=attempt, results=results, errors=errors, part_format=job.spec().output_format
+            self.shard.index, attempt=attempt, results=results, errors=errors, part_format=job.spec().part_format
         )
 
 
-def _by_beginning(spec: JobSpec, plan: Plan, index: int) -> Iterator[tuple[int, bytes]]:
+def _by_beginning(spec: JobSpec, plan: Plan, index: int, heed: Callable[[], object]) -> Iterator[tuple[int, bytes]]:
     """Yield number and encoded line of each row of an input, those that begin alike one after another."""
     planned, beginnings = plan.inputs[index], Beginnings(spec)
-    with SpillSort() as rows:
-        for line in read_lines(spec, planned):
+    with SpillSort(heed) as rows:
+        for line in read_lines(spec, planned, heed):
             if not line.is_blank:
                 rows.add(sort_key(beginnings.text(planned.uri, line)), line.number, encode_line(line))
         yield from rows.sorted()

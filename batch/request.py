@@ -5,6 +5,7 @@ Knows nothing of where lines come from, and of engines only the names of the end
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"
 ENDPOINTS = (CHAT, COMPLETIONS, EMBEDDINGS, "/v1/score", "/score", "/v1/rerank", "/rerank", "/v2/rerank", RESPONSES)
 
+# Azure's lines have no version in their URLs.
+_URLS = {name.removeprefix("/v1"): name for name in ENDPOINTS} | {name: name for name in ENDPOINTS}
+
 Fields = dict[str, Any]
 
 # A body without a URL is told by the field that holds its input.
@@ -42,6 +46,9 @@ class Request:
 
 
 class _Template(Protocol):
+    @property
+    def fields(self) -> frozenset[str]: ...
+
     def messages(self, row: Fields) -> list[Message]: ...
 
 
@@ -134,14 +141,22 @@ class Decoder:
         raise _Refused(Code.MISSING_CUSTOM_ID, _no_id(name, given))
 
     def _is_batch_line(self, row: Fields) -> bool:
-        """True for the lines of OpenAI and Fireworks; with a template, every line is a row for it."""
-        return "body" in row and self._template is None
+        """True for the lines of OpenAI and Fireworks."""
+        return "body" in row and not self._is_for_template(row)
+
+    def _is_for_template(self, row: Fields) -> bool:
+        """True for a row with the template's fields, and for one without that is no request of its own either."""
+        if self._template is None:
+            return False
+        if all(row.get(name) is not None for name in self._template.fields):
+            return True
+        return type(row.get("body")) is not dict and all(row.get(name) is None for name in INPUTS)
 
     def _carried(self, row: Fields) -> Fields | None:
         return {name: row[name] for name in self._spec.carry if name in row} if self._spec.carry else None
 
     def _asked(self, row: Fields) -> tuple[str, Body]:
-        if self._template is not None:
+        if self._template is not None and self._is_for_template(row):
             try:
                 return CHAT, {"messages": self._template.messages(row)}
             except MissingField as missing:
@@ -202,10 +217,13 @@ def _endpoint(row: Fields, body: Body) -> str:
         raise _Refused(Code.UNSUPPORTED_ENDPOINT, problem, 400)
     if url is None:
         return _endpoint_of(body)
-    if url not in ENDPOINTS:
-        problem = Problem("url", f"url={shown(url)}: expected one of {', '.join(ENDPOINTS)}")
+    endpoint = _URLS.get(url.rstrip("/")) if isinstance(url, str) else None
+    if endpoint is None:
+        near = difflib.get_close_matches(str(url), ENDPOINTS, n=1)
+        hint = f"did you mean {near[0]}? Expected" if near else "expected"
+        problem = Problem("url", f"url={shown(url)}: {hint} one of {', '.join(ENDPOINTS)}")
         raise _Refused(Code.UNSUPPORTED_ENDPOINT, problem, 400)
-    return str(url)
+    return endpoint
 
 
 def _endpoint_of(body: Body) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,6 +20,7 @@ EXCERPT_BYTES = 256
 _CONTROL_CHARACTERS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 # Line and paragraph separators, and the marks that turn the direction of text around.
 _CONTROL_CHARACTERS |= {code: f"\\u{code:04x}" for code in (*range(0x2028, 0x202F), *range(0x2066, 0x206A))}
+_TEXT_OR_SPACE = re.compile(rb'("(?:[^"\\]++|\\.)*+")|[ \t\r\n]++')
 
 
 class Code(StrEnum):
@@ -119,7 +121,10 @@ def row_id(job_id: str, file_index: int, line: int) -> str:
 
 
 def encode_result(result: Result, row_id: str) -> bytes:
-    """Return the result as one line of JSON without newline; a body is spliced in byte for byte."""
+    """Return the result as one line of JSON without newline; a body is spliced in byte for byte.
+
+    Raises ValueError for a body that is not on one line.
+    """
     response: dict[str, object] | None = None
     error: dict[str, object] | None = None
     if isinstance(result, Success):
@@ -131,7 +136,15 @@ def encode_result(result: Result, row_id: str) -> bytes:
     line: dict[str, object] = {"id": row_id, "custom_id": result.custom_id, "response": response, "error": error}
     if result.metadata is not None:
         line["metadata"] = _metadata(result.metadata)
-    return orjson.dumps(line)
+    encoded = orjson.dumps(line)
+    if b"\n" in encoded:
+        raise ValueError("the answer holds a line break between its values, and a result is one line")
+    return encoded
+
+
+def one_line(body: bytes) -> bytes:
+    """Return a JSON text as one line: without the white space between its values, when that holds line breaks."""
+    return _TEXT_OR_SPACE.sub(rb"\1", body) if b"\n" in body or b"\r" in body else body
 
 
 def _response(status_code: int, row_id: str, body: bytes | None) -> dict[str, object]:

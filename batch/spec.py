@@ -14,6 +14,7 @@ import orjson
 
 from batch.errors import UsageError
 from batch.parameters import InferenceParameters
+from batch.parts import PartFormat
 
 FORMAT = 1
 MAX_YEARS = 100
@@ -140,6 +141,11 @@ class JobSpec:
         ours, theirs = _to_json(self), _to_json(other)
         differing = (name for name in ours if name not in _NOT_IDENTITY and ours[name] != theirs[name])
         return {name: (ours[name], theirs[name]) for name in differing}
+
+    @property
+    def part_format(self) -> PartFormat:
+        """How result and error lines are stored."""
+        return PartFormat(self.output_format, self.carry)
 
     def allowed_failures(self, rows: int) -> int | None:
         """Return how many of `rows` may fail before the job does; None: any number."""

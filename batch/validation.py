@@ -30,9 +30,9 @@ class Validation:
         return sum(self.failed_by_code.values())
 
 
-def find_failures(spec: JobSpec, plan: Plan) -> Iterator[RowFailure]:
-    """Yield every bad row in input order, duplicates included. Raises InputChanged."""
-    return (decoded for decoded in decode_all(spec, plan) if isinstance(decoded, RowFailure))
+def find_failures(spec: JobSpec, plan: Plan, heed: Callable[[], object] = lambda: None) -> Iterator[RowFailure]:
+    """Yield every bad row in input order, duplicates included; what `heed` raises ends it. Raises InputChanged."""
+    return (decoded for decoded in decode_all(spec, plan, heed) if isinstance(decoded, RowFailure))
 
 
 def validate(spec: JobSpec, plan: Plan, on_failure: Callable[[RowFailure], None] = lambda _: None) -> Validation:
@@ -48,13 +48,13 @@ def validate(spec: JobSpec, plan: Plan, on_failure: Callable[[RowFailure], None]
     return Validation(plan.lines, plan.blank, plan.rows, dict(sorted(codes.items())), characters)
 
 
-def decode_all(spec: JobSpec, plan: Plan) -> Iterator[Request | RowFailure]:
+def decode_all(spec: JobSpec, plan: Plan, heed: Callable[[], object] = lambda: None) -> Iterator[Request | RowFailure]:
     """Yield what each non-blank line of the plan's inputs decodes to, in input order. Raises InputChanged."""
     decoder = Decoder(spec)
     repeated_lines = plan.repeated_lines()
     for index, planned in enumerate(plan.inputs):
         repeated = repeated_lines.get(index, set())
-        for line in read_lines(spec, planned):
+        for line in read_lines(spec, planned, heed):
             if not line.is_blank:
                 yield decoder.decode(planned.uri, line, duplicate=line.number in repeated)
 

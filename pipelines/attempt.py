@@ -25,11 +25,19 @@ from pipelines.replica import STARTING_PHASE
 logger = logging.getLogger(__name__)
 
 
+class JobStopped(Exception):
+    """The job is to end, and no engine is there yet to hear of it. `stop`: the request that stands."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__(stop.message)
+        self.stop = stop
+
+
 class Pulse:
     """Renews the lease every 2 s with the job's progress, and ends the job at its deadline or error budget.
 
-    A context manager; its thread is the only one that writes heartbeats. `on_lost` is called once, from that thread,
-    when another attempt has the job.
+    A context manager; once entered, its thread is the only one that writes heartbeats. `on_lost` is called once, from
+    that thread, when another attempt has the job.
     """
 
     def __init__(self, job: JobStore, lease: Lease, *, clock: Clock, on_lost: Callable[[], None]) -> None:
@@ -39,11 +47,13 @@ class Pulse:
         self._message = ""
         self._fold = ProgressFold(0)
         self._plan: Plan | None = None
+        self._stop: Stop | None = None
         self._guard = Lock()
         self._ended = Event()
         self._thread = Thread(target=self._beat_until_ended, name="pulse", daemon=True)
 
     def __enter__(self) -> Self:
+        self._try_to_beat()  # now, so that a job which is to end starts nothing
         self._thread.start()
         return self
 
@@ -53,8 +63,14 @@ class Pulse:
         self._ended.set()
         self._thread.join()
 
+    def heed(self) -> None:
+        """Raise JobStopped once the job is to end; for all that is done before an engine hears of that by itself."""
+        if self._stop is not None:
+            raise JobStopped(self._stop)
+
     def scanned(self, lines: int) -> None:
-        """Tell how many lines the plan has seen."""
+        """Tell how many lines the plan has seen. Raises JobStopped."""
+        self.heed()
         self._message = f"{lines:,} lines read"
 
     def planned(self, plan: Plan) -> None:
@@ -76,13 +92,16 @@ class Pulse:
 
     def _beat_until_ended(self) -> None:
         while not self._ended.wait(HEARTBEAT_EVERY_S):
-            try:
-                self._beat()
-            except StoreError as error:
-                logger.warning("heartbeat: %s", error)
+            self._try_to_beat()
             if self._lease.lost:
                 self._on_lost()
                 return
+
+    def _try_to_beat(self) -> None:
+        try:
+            self._beat()
+        except StoreError as error:
+            logger.warning("heartbeat: %s", error)
 
     def _beat(self) -> None:
         reports = self._job.engine_reports(self._lease.epoch.number) if self._plan else []
@@ -93,8 +112,12 @@ class Pulse:
             progress = self._fold.progress(self._clock.monotonic(), self._message, own_retries=retries())
         self._lease.renew(self._phase, progress)
         stop = limit_passed(self._spec, progress, now=self._clock.now())
-        if stop is not None and self._phase != "writing":
+        if self._phase == "writing":
+            return
+        if stop is not None:
             self._job.request_stop(stop)
+        if self._phase != RUNNING_PHASE:
+            self._stop = self._job.stop()
 
 
 def limit_passed(spec: JobSpec, progress: Progress, *, now: datetime) -> Stop | None:

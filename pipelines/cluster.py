@@ -4,7 +4,7 @@ import atexit
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from threading import Event, Thread
@@ -25,6 +25,7 @@ WORKER_NICENESS = 15
 START_WITHIN_S = 15.0
 CLUSTER_WAIT_S = 600.0
 POLL_S = 10.0
+HEED_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +97,17 @@ def gpu_count() -> int:
     return int(ray.cluster_resources().get("GPU", 0))
 
 
-def require(replicas: Replicas, *, is_local: bool) -> None:
+def await_connection(connected: Future[None], *, heed: Callable[[], object]) -> None:
+    """Return when the cluster is there; what `heed` raises meanwhile ends the wait. Raises ResourcesUnavailable."""
+    while not wait([connected], HEED_S).done:
+        heed()
+    connected.result()
+
+
+def require(replicas: Replicas, *, is_local: bool, heed: Callable[[], object]) -> None:
     """Return when the cluster has what the fewest replicas need; a cluster at an address may still grow to it.
 
-    Raises ResourcesUnavailable, which says what is needed and what there is.
+    What `heed` raises meanwhile ends the wait. Raises ResourcesUnavailable: what is needed, and what there is.
     """
     needed = {"CPU": float(replicas.fewest), "GPU": float(replicas.fewest * replicas.gpus)}
     give_up_at = time.monotonic() + (0 if is_local else CLUSTER_WAIT_S)
@@ -113,6 +121,7 @@ def require(replicas: Replicas, *, is_local: bool) -> None:
         if time.monotonic() >= give_up_at:
             raise ResourcesUnavailable(f"{text}; ask for fewer with --replicas or a smaller tensor_parallel_size")
         logger.warning("waiting: %s", text)
+        heed()
         time.sleep(POLL_S)
 
 

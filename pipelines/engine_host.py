@@ -7,7 +7,8 @@ import asyncio
 import gc
 import logging
 import os
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from threading import Thread
 from typing import NoReturn, TypeAlias
@@ -39,6 +40,8 @@ ACTOR_GONE_EXIT = 0
 ENGINE_DEAD_EXIT = 17
 SUPERSEDED_EXIT = 18
 WATCH_INTERVAL_S = 1.0
+KEEP_WITHIN_S = 3.0
+"""How long a host may outlive its actor to keep what it has answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +107,22 @@ class EngineHost:
             try:
                 shard = self._connection.recv()
             except (EOFError, OSError):
-                os._exit(ACTOR_GONE_EXIT)
+                self._end_with_actor(loop, opening)
             setproctitle.setproctitle(TITLE)
             asyncio.run_coroutine_threadsafe(self._answer(shard, opening), loop)
+
+    def _end_with_actor(self, loop: asyncio.AbstractEventLoop, opening: "asyncio.Future[Replica]") -> NoReturn:
+        """Keep what was answered since the last time, so that an interruption costs nothing, and end this process."""
+        keeping = asyncio.run_coroutine_threadsafe(self._keep_last(opening), loop)
+        with suppress(Exception):  # a cache: whatever keeps it from being written costs some rows of work
+            keeping.result(KEEP_WITHIN_S)
+        os._exit(ACTOR_GONE_EXIT)
+
+    async def _keep_last(self, opening: "asyncio.Future[Replica]") -> None:
+        replica = await opening
+        # This process may have slept until the job was ended by another attempt, which has deleted its journal.
+        if await asyncio.to_thread(self._job.standing, self._assignment.claim.number) is Standing.OURS:
+            await replica.keep_answers()
 
     async def _answer(self, shard: int, opening: "asyncio.Future[Replica]") -> None:
         outcome: Outcome
@@ -140,8 +156,12 @@ class EngineHost:
         spec, assignment = self._job.spec(), self._assignment
         share = sizing.claim_share(f"{spec.job_id}-{assignment.claim.number}", assignment.replicas)
         machine = sizing.this_machine(share, assignment.replicas)
-        model = await asyncio.to_thread(local_model, spec.model) if spec.engine == "vllm" else spec.model
-        os.environ |= sizing.engine_environment(machine, assignment.world_size, model=model)
+        model = spec.model
+        if spec.engine == "vllm":
+            model = await asyncio.to_thread(local_model, model)
+            adapters = {name: await asyncio.to_thread(local_model, place) for name, place in spec.lora.items()}
+            spec = replace(spec, lora=adapters)
+        os.environ |= sizing.engine_environment(machine, assignment.world_size, weights=(model, *spec.lora.values()))
         engine = await start_engine(spec, model, machine, rows=assignment.rows, waiting=waiting)
         # What the engine's libraries hold stays for good: the collector need not look through it between two rows.
         # Nor now, for a third of a second: it would find 850 objects.

@@ -43,7 +43,7 @@ def _close(job: JobStore, plan: Plan, *, epoch: int, engine: EngineIdentity, clo
         finished_at=rfc3339(clock.now()),
     )
     output = in_input_order(job, plan, commits, attempt=f"e{epoch:04d}-in-order") if plan.copies else None
-    stop = _effective(job.stop(), commits)
+    stop = _effective(job.stop(), plan, commits)
     manifest = close_ledger(job.spec(), plan, commits=commits, stop=stop, closing=closing, output=output)
     if output:  # written since the audit
         _refuse_damage([f"{job.uri}/{part.key} {problem}" for part, problem in job.damage(output.parts, thorough=True)])
@@ -59,7 +59,9 @@ def _refuse_damage(problems: list[str]) -> None:
         )
 
 
-def _effective(stop: Stop | None, commits: dict[int, Commit]) -> Stop | None:
+def _effective(stop: Stop | None, plan: Plan, commits: dict[int, Commit]) -> Stop | None:
     """A stop that came after the last row was answered ended nothing: the job is complete."""
-    ended = any(code in commit.failed_by_code for commit in commits.values() for code in (Code.CANCELLED, Code.EXPIRED))
+    ended = plan.is_unread or any(
+        code in commit.failed_by_code for commit in commits.values() for code in (Code.CANCELLED, Code.EXPIRED)
+    )
     return stop if ended else None

@@ -38,7 +38,8 @@ class Hosting:
 def import_libraries(spec: JobSpec) -> None:
     """Start the server that hosts are forked from, and be back at once: it imports what the job's engine needs."""
     libraries = LIBRARIES.get(spec.engine, ())
-    environment = sizing.engine_environment(sizing.this_machine(0, 1), 1, model=spec.model) if libraries else {}
+    weights = (spec.model, *spec.lora.values())
+    environment = sizing.engine_environment(sizing.this_machine(0, 1), 1, weights=weights) if libraries else {}
     fork_server.start((*libraries, HOST), environment)
 
 

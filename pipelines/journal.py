@@ -15,7 +15,7 @@ import orjson
 import zstandard
 
 from batch.job_store import JobStore
-from batch.result import Code, Usage
+from batch.result import Code, Usage, one_line
 from batch.rows import Row
 from pipelines.admission import KILLS_TO_CONVICT
 from pipelines.engines.base import Answer
@@ -100,10 +100,13 @@ def _encode(kept: KeptAnswer) -> bytes:
     row, answer, usage = kept.row, kept.answer, kept.answer.usage
     tokens = [usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens]
     body = answer.body.decode()
-    return orjson.dumps([row.shard, row.number, row.digest, answer.status_code, answer.code, tokens, body])
+    of_copies = [True] if answer.is_copy else []
+    return orjson.dumps([row.shard, row.number, row.digest, answer.status_code, answer.code, tokens, body, *of_copies])
 
 
 def _decode(line: bytes) -> KeptAnswer:
-    shard, number, digest, status_code, code, tokens, body = orjson.loads(line)
-    answer = Answer(status_code, body.encode(), Usage(*tokens), None if code is None else Code(code))
+    shard, number, digest, status_code, code, tokens, body, *of_copies = orjson.loads(line)
+    # Journals before bodies were compacted may hold some of several lines.
+    content, failed = one_line(body.encode()), None if code is None else Code(code)
+    answer = Answer(status_code, content, Usage(*tokens), failed, is_copy=any(of_copies))
     return KeptAnswer(RowKey(shard, number, digest), answer)

@@ -30,7 +30,7 @@ class OpenShard:
     rows: list[Row]
     results: list[Result | None]
     unkept: dict[int, Answer] = field(default_factory=dict)
-    """The engine's answers, by row, that are not in the journal yet."""
+    """The answers, by row, that are not in the journal yet."""
 
     def settle(self, row: int, result: Result) -> None:
         """Take in the result of a row."""
@@ -115,7 +115,7 @@ def commit_shard(job: JobStore, spec: JobSpec, opened: OpenShard, *, epoch: int,
             failed.append(encoded)
             codes[result.code] += 1
     results, errors = job.write_parts(
-        index, attempt=attempt, results=succeeded, errors=failed, part_format=spec.output_format
+        index, attempt=attempt, results=succeeded, errors=failed, part_format=spec.part_format
     )
     copied = sum(answer.is_copy for answer in opened.answers())
     ours = Commit(index, epoch, attempt, results, errors, len(succeeded), dict(codes), opened.usage(), copied)

@@ -29,6 +29,7 @@ from connectors.inputs import PieceReader
 from connectors.retry import retries
 from pipelines.admission import KILLS_TO_CONVICT, Admission
 from pipelines.engines.base import Answer, Engine, EngineDead
+from pipelines.engines.retries import settled
 from pipelines.journal import NO_PAST, Past, encode_segment
 from pipelines.open_shard import OpenShard, commit_shard
 from pipelines.ordering import beginning, rank
@@ -37,7 +38,6 @@ from pipelines.sharing import SharedAnswers, request_key
 logger = logging.getLogger(__name__)
 
 STARTING_PHASE = "starting engine"
-TRANSIENT_RETRY_DELAYS_S = (0.5, 2.0)
 TARGET_OPEN_ROWS = WINDOW_ROWS
 """Rows that the open shards of one engine should hold together: twice as many as should be sorted at a time, so that
 one half is in line while the other is answered, and each more than any admission window. Those of the first rows get
@@ -204,15 +204,15 @@ class Replica:
             self._arrived(opened.shard.index)
 
     def _without_engine(self, opened: OpenShard, row: int, request: Request) -> Result | None:
-        """The result of a row that no engine need be asked for; None for any other."""
-        if self._stop is not None:
-            return opened.stopped(row, request, self._stop)
+        """The result of a row that no engine need be asked for; None for any other. What was answered stays so."""
         read = opened.rows[row]
         answer = self._past.answer(opened.shard.index, read)
         deaths = self._deaths((opened.shard.index, read.number), request)
         if answer is None and deaths >= KILLS_TO_CONVICT:
             answer = _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, Code.ENGINE_CRASH, f"{deaths} engines died of this row")
-        return None if answer is None else opened.result_of(row, request, answer)
+        if answer is not None:
+            return opened.result_of(row, request, answer)
+        return None if self._stop is None else opened.stopped(row, request, self._stop)
 
     def _note_first(self) -> None:
         if not self._has_admitted:
@@ -253,8 +253,7 @@ class Replica:
         read = opened.rows[row]
         ask = partial(self._ask_in_turn, (opened.shard.index, read.number), read.input)
         answer = await (self._shared.answer(request, ask) if self._spec.deduplicate else ask(request))
-        if not answer.is_copy:
-            opened.unkept[row] = answer
+        opened.unkept[row] = answer
         return opened.result_of(row, request, answer)
 
     async def _ask_in_turn(self, place: RowPlace, of_input: int, request: Request) -> Answer:
@@ -301,13 +300,7 @@ class Replica:
         return f"{shard}:{line}" if key is None else key.hex()
 
     async def _ask(self, request: Request) -> Answer:
-        engine = self._engine.result()
-        for delay_s in TRANSIENT_RETRY_DELAYS_S:
-            answer = await engine.answer(request)
-            if answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-                return answer
-            await asyncio.sleep(delay_s)
-        return await engine.answer(request)
+        return await settled(partial(self._engine.result().answer, request))
 
     def _arrives(self, index: int) -> None:
         self._arriving.add(index)

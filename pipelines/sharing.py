@@ -9,12 +9,12 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from http import HTTPStatus
 
 from batch.request import CHAT, COMPLETIONS, RESPONSES, Request
 from batch.result import Usage
 from batch.strict_json import dumps
 from pipelines.engines.base import Answer
+from pipelines.engines.retries import tries
 
 MAX_KEPT_BYTES = 32 * 2**20
 ENTRY_BYTES = 350
@@ -50,7 +50,7 @@ class SharedAnswers:
         answered = self._asked[key] = asyncio.Event()
         try:
             answer = await ask(request)
-            if answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+            if tries(answer) == 1:  # whoever asks again gets the same
                 self._keep(key, answer)
             return answer
         finally:

@@ -7,6 +7,7 @@ import fcntl
 import os
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,13 +78,13 @@ def cpu_engine_arguments(rows: int) -> dict[str, int | bool]:
     return {"block_size": 32, "enforce_eager": rows < ROWS_WORTH_COMPILING}
 
 
-def engine_environment(machine: Machine, world_size: int, *, model: str) -> dict[str, str]:
+def engine_environment(machine: Machine, world_size: int, *, weights: Iterable[str]) -> dict[str, str]:
     """Return what an engine's environment has to have more than this process's; what the user has set stays.
 
-    Libraries read it when they are imported, or when the engine starts.
+    Libraries read it when they are imported, or when the engine starts. `weights`: where model and adapters are.
     """
     environment = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0"}
-    if "://" in model or Path(model).exists():  # the job names no hub, so nothing may look for one
+    if all("://" in place or Path(place).exists() for place in weights):  # no hub is named, so none may be looked for
         environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     if not gpu_count():
         environment |= cpu_environment(machine, world_size)

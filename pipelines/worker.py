@@ -10,10 +10,10 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from threading import Thread
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 from uuid import uuid4
 
 import orjson
@@ -25,13 +25,16 @@ from batch.job_store import JobStore, Standing
 from batch.lease import Lease, claim, this_process
 from batch.manifest import EngineIdentity, Manifest
 from batch.plan import Plan, make_plan
-from batch.records import Exit, Tally
+from batch.records import Epoch, Exit, Tally
 from batch.reordering import bring_together
 from batch.validation import find_failures
 from connectors.errors import InputError, StoreError
-from pipelines import job_log
-from pipelines.attempt import Pulse
+from pipelines import job_log, unanswered
+from pipelines.attempt import JobStopped, Pulse
 from pipelines.finalize import finalize
+
+if TYPE_CHECKING:
+    from pipelines.engine_host import Receipt
 
 logger = logging.getLogger("pipelines.worker")
 
@@ -93,10 +96,30 @@ def attend(options: argparse.Namespace) -> int:
 
 
 def run(job: JobStore, lease: Lease, pulse: Pulse, options: argparse.Namespace) -> Manifest:
-    """Plan, run the shards that have no commit, close the ledger."""
+    """Answer the rows of the shards that have no commit, or end them if the job is to end; close the ledger."""
+    epoch = lease.epoch.number
+    engine = EngineIdentity(job.spec().engine, "", {})
+    try:
+        for receipt in answer_rows(job, pulse, options, claim=lease.epoch):
+            tally = Tally(receipt.succeeded, receipt.failed, receipt.prompt_tokens, receipt.completion_tokens)
+            pulse.settled(receipt.shard, tally)
+            engine = EngineIdentity(receipt.engine, receipt.engine_version, orjson.loads(receipt.engine_config))
+    except JobStopped as stopped:
+        logger.info("the job ends before an engine is there: %s", stopped)
+        plan = unanswered.standing_plan(job)
+        pulse.planned(plan)
+        for commit in unanswered.end_rows(job, plan, stopped.stop, epoch=epoch):
+            pulse.settled(commit.shard, commit.tally)
+    pulse.writing()
+    return finalize(job, unanswered.standing_plan(job), epoch=epoch, engine=engine, clock=SystemClock())
+
+
+def answer_rows(job: JobStore, pulse: Pulse, options: argparse.Namespace, *, claim: Epoch) -> "Iterator[Receipt]":
+    """Plan, and run the shards that have no commit. Raises JobStopped as long as no engine hears of a stop itself."""
+    pulse.heed()
     from pipelines import hosting
 
-    spec, claim, is_local = job.spec(), lease.epoch, options.ray_address is None
+    spec, is_local = job.spec(), options.ray_address is None
     if is_local:
         hosting.import_libraries(spec)  # while Ray is imported, and starts
     from pipelines import cluster, inference, sizing
@@ -110,25 +133,23 @@ def run(job: JobStore, lease: Lease, pulse: Pulse, options: argparse.Namespace) 
     waiting = inference.waiting_shards(job, plan)
     ahead = inference.assign_ahead(job, plan, waiting, claim=claim, replicas=expected) if takes_every_gpu else None
     hosts = hosting.serve(ahead) if is_local else None
-    connected.result()
+    # A host ahead hears of a stop by itself, and may have answers by now.
+    heed = pulse.heed if hosts is None or ahead is None else _go_on
+    cluster.await_connection(connected, heed=heed)
     replicas = cluster.choose_replicas(spec, options.replicas, gpus=cluster.gpu_count())
-    cluster.require(replicas, is_local=is_local)
+    cluster.require(replicas, is_local=is_local, heed=heed)
     inference.configure_ray_data(is_local=is_local)
-    engine = EngineIdentity(spec.engine, "", {})
-    for receipt in inference.run_shards(job, plan, waiting, claim=claim, replicas=replicas, hosts=hosts):
-        pulse.settled(
-            receipt.shard,
-            Tally(receipt.succeeded, receipt.failed, receipt.prompt_tokens, receipt.completion_tokens),
-        )
-        engine = EngineIdentity(receipt.engine, receipt.engine_version, orjson.loads(receipt.engine_config))
-    pulse.writing()
-    return finalize(job, plan, epoch=claim.number, engine=engine, clock=SystemClock())
+    yield from inference.run_shards(job, plan, waiting, claim=claim, replicas=replicas, hosts=hosts)
+
+
+def _go_on() -> None:
+    """Heed nothing."""
 
 
 def plan_job(job: JobStore, pulse: Pulse, *, engines: int) -> Plan:
     """Return the stored plan; make and store it at the first attempt, with shards enough for so many engines.
 
-    Raises InvalidInput where the spec says fail.
+    Raises InvalidInput where the spec says fail, JobStopped.
     """
     plan = job.plan()
     if plan is not None:
@@ -138,7 +159,7 @@ def plan_job(job: JobStore, pulse: Pulse, *, engines: int) -> Plan:
         return job.create_plan(continue_plan(spec))
     plan = make_plan(spec, pulse.scanned, max_replicas=engines)
     if spec.on_invalid == "fail":
-        failures = list(islice(find_failures(spec, plan), SHOWN_FAILURES))
+        failures = list(islice(find_failures(spec, plan, pulse.heed), SHOWN_FAILURES))
         if failures:
             first = failures[0]
             raise InvalidInput(
@@ -146,7 +167,7 @@ def plan_job(job: JobStore, pulse: Pulse, *, engines: int) -> Plan:
                 f"(--on-invalid fail; `batchctl validate` lists every bad line)",
                 failures,
             )
-    plan = bring_together(job, plan, engines=engines)
+    plan = bring_together(job, plan, engines=engines, heed=pulse.heed)
     if plan.copies:
         logger.info("rows that begin alike stand far apart: they are brought together in %d shards", len(plan.copies))
     return job.create_plan(plan)

@@ -10,6 +10,7 @@ from batch.clock import Clock
 from batch.job_store import JobStore
 from batch.lease import claim
 from batch.manifest import EngineIdentity, Manifest
+from batch.parts import JSONL
 from batch.plan import Plan, PlannedInput
 from batch.records import Commit, Exit, Heartbeat, Holder, Part, Progress
 from batch.request import Decoder
@@ -135,7 +136,7 @@ class Worker:
                 shard.index,
                 epoch,
                 attempt,
-                *self.job.write_parts(shard.index, attempt=attempt, results=good, errors=bad, part_format="jsonl"),
+                *self.job.write_parts(shard.index, attempt=attempt, results=good, errors=bad, part_format=JSONL),
                 len(good),
                 {code.value: codes.count(code) for code in codes},
                 Usage(len(good), len(good)),

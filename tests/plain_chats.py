@@ -69,6 +69,6 @@ def shown(answer: Answer) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    os.environ |= sizing.engine_environment(sizing.this_machine(0, 1), 1, model=str(ARITHMETIC_MODEL))
+    os.environ |= sizing.engine_environment(sizing.this_machine(0, 1), 1, weights=[str(ARITHMETIC_MODEL)])
     fork_server.start(["pipelines.engines.preloaded"], {})
     asyncio.run(main([json.loads(line) for line in sys.stdin]))

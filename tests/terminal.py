@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from batch.records import Commit, decode_record
+from batch.records import Commit, EngineReport, decode_record
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCHCTL = (sys.executable, "-m", "batch")
@@ -128,6 +128,11 @@ class Output:
 
     def commit_records(self) -> list[Commit]:
         return [decode_record(Commit, content, key=name) for name, content in self.commits().items()]
+
+    def reports(self) -> list[EngineReport]:
+        """What the engines of all attempts last said of themselves."""
+        paths = sorted(self.folder.glob("_job/engines/*/*.json"))
+        return [decode_record(EngineReport, path.read_bytes(), key=path.name) for path in paths]
 
     def attempts(self) -> list[str]:
         return sorted(path.stem for path in self.folder.glob("_job/epochs/????????.json"))

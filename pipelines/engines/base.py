@@ -1,5 +1,6 @@
 """The small protocol every engine follows. Knows nothing of shards, stores or Ray."""
 
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,6 +26,7 @@ class Answer:
 
     `body` is JSON: the response object when `status_code` is 200, else `{"error": {...}}`,
     and `code` then says which kind of row failure it is. `is_copy`: it was computed for another, equal request.
+    `retry_after_s`: the pause that whoever answered asks for, before the request is sent again.
     """
 
     status_code: int
@@ -32,10 +34,16 @@ class Answer:
     usage: Usage
     code: Code | None = None
     is_copy: bool = False
+    retry_after_s: float = 0.0
 
 
 class EngineDead(Exception):
     """The engine cannot answer any further request; the requests in flight are lost and must be asked again."""
+
+
+def names_model(message: str, model: object) -> bool:
+    """Whether an error message speaks of the model that a request named."""
+    return isinstance(model, str) and re.search(rf"(?<!\w){re.escape(model)}(?!\w)", message) is not None
 
 
 def window_of(max_num_seqs: int) -> int:

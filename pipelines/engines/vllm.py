@@ -42,8 +42,8 @@ from batch.request import CHAT, Request
 from batch.result import Code, Usage
 from batch.spec import EngineValue, JobSpec
 from pipelines import sizing
-from pipelines.engines import cpu_kernels
-from pipelines.engines.base import Answer, EngineDead, Waiting, window_of
+from pipelines.engines import cpu_kernels, cpu_lora
+from pipelines.engines.base import Answer, EngineDead, Waiting, names_model, window_of
 from pipelines.engines.plain_chat import PlainChats
 from pipelines.engines.prompts import PromptsAhead
 from pipelines.fork_server import ForkedContext
@@ -120,16 +120,18 @@ class VllmEngine:
     async def answer(self, request: Request) -> Answer:
         endpoint = self._endpoints.get(request.endpoint)
         if endpoint is None or endpoint.handle is None:
-            return _refused(create_error_response(f"Model does not support endpoint: {request.endpoint}"))
+            return _refused(create_error_response(f"Model does not support endpoint: {request.endpoint}"), None)
+        model = request.body.get("model")
         try:
             answer = await self._answer_plain(request)
             if answer is None:
                 # A copy, since its parsers change what they are given, and the row may be asked again.
-                answer = _answer(await endpoint.handle(endpoint.parse(deepcopy(request.body))))
+                response = await endpoint.handle(endpoint.parse(deepcopy(request.body)))
+                answer = _answer(response, model)
         except EngineDeadError as error:
             raise EngineDead(str(error)) from error
         except Exception as error:  # noqa: BLE001 - the serving layer maps every exception of a request to a status, as its HTTP server does
-            answer = _refused(create_error_response(error))
+            answer = _refused(create_error_response(error), model)
         if _is_cancelled():
             # The serving layer swallows a cancellation and answers 400, "Client disconnected": that is no answer.
             raise asyncio.CancelledError
@@ -164,8 +166,10 @@ def command_line(spec: JobSpec, model: str, rows: int) -> list[str]:
 
 def _configure(arguments: Namespace, machine: Machine) -> VllmConfig:
     """Return what vLLM makes of the arguments, and what it leaves open."""
-    if current_platform.is_cpu() and arguments.enforce_eager:
-        arguments.ir_op_priority = cpu_kernels.preferred(arguments.ir_op_priority)
+    if current_platform.is_cpu():
+        if arguments.enforce_eager:
+            arguments.ir_op_priority = cpu_kernels.preferred(arguments.ir_op_priority)
+        _make_room_for_adapters(arguments)
     # LLM_CLASS, because vLLM gives every other context but its server the sizes of its smallest device:
     # 128 sequences and 2,048 tokens a step, whatever the GPU.
     config = AsyncEngineArgs.from_cli_args(arguments).create_engine_config(UsageContext.LLM_CLASS)
@@ -183,6 +187,14 @@ def _configure(arguments: Namespace, machine: Machine) -> VllmConfig:
         name = "FinalOnlyAsyncScheduler" if config.scheduler_config.async_scheduling else "FinalOnlyScheduler"
         config.scheduler_config.scheduler_cls = f"pipelines.engines.final_only.{name}"
     return config
+
+
+def _make_room_for_adapters(arguments: Namespace) -> None:
+    slots = cpu_lora.slots(len(arguments.lora_modules or ()), arguments.max_loras)
+    if slots > arguments.max_loras:
+        logger.info("max_loras=%d: on a CPU one slot must stay empty, for rows without an adapter", slots)
+        arguments.max_loras = slots
+        arguments.max_cpu_loras = arguments.max_cpu_loras and max(arguments.max_cpu_loras, slots)
 
 
 def _load(config: VllmConfig) -> AsyncLLM:
@@ -230,9 +242,9 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _answer(response: object) -> Answer:
+def _answer(response: object, model: object) -> Answer:
     if isinstance(response, ErrorResponse):
-        return _refused(response)
+        return _refused(response, model)
     if isinstance(response, JSONResponse):  # the pooling endpoints answer with a rendered HTTP response
         body = bytes(response.body)
         return Answer(200, body, _usage(orjson.loads(body).get("usage") or {}))
@@ -241,7 +253,7 @@ def _answer(response: object) -> Answer:
         by_alias = isinstance(response, ResponsesResponse)  # as the server's routes write it
         body = response.model_dump_json(by_alias=by_alias).encode()
         return Answer(200, body, _usage(usage.model_dump() if usage else {}))
-    return _refused(create_error_response("Request must not be sent in stream mode"))
+    return _refused(create_error_response("Request must not be sent in stream mode"), model)
 
 
 def _usage(usage: dict[str, Any]) -> Usage:
@@ -253,10 +265,10 @@ def _usage(usage: dict[str, Any]) -> Usage:
     )
 
 
-def _refused(response: ErrorResponse) -> Answer:
+def _refused(response: ErrorResponse, model: object) -> Answer:
     error = response.error
     if error.code == HTTPStatus.NOT_FOUND:
-        code = Code.MODEL_MISMATCH
+        code = Code.MODEL_MISMATCH if names_model(error.message, model) else Code.INVALID_PARAMETER
     elif error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         code = Code.INTERNAL
     elif error.param in ("input_text", "input_tokens") or "maximum context length" in error.message:

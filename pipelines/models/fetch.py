@@ -1,4 +1,4 @@
-"""Brings a model that lies in an object store onto this machine. Knows nothing of what is in its files."""
+"""Brings a model or an adapter from an object store onto this machine. Knows nothing of what is in its files."""
 
 import hashlib
 import os
@@ -12,9 +12,9 @@ STORE_SCHEMES = ("s3://", "gs://", "az://", "abfs://")
 
 
 def local_model(model: str) -> str:
-    """Return where the model is on this machine: a folder, or the hub id as it is.
+    """Return where the model or adapter is on this machine: a folder, or the hub id as it is.
 
-    A model in a store is copied once for each version of its objects, under the user's cache folder.
+    One in a store is copied once for each version of its objects, under the user's cache folder.
     Raises NotFound when there is nothing under the URI.
     """
     if not model.startswith(STORE_SCHEMES):
@@ -22,7 +22,10 @@ def local_model(model: str) -> str:
     store = open_store(model)
     objects = list(store.list(""))
     if not objects:
-        raise NotFound(f"{model}: no objects there; a model is a folder with a config.json")
+        raise NotFound(
+            f"{model}: no objects there; a model is a folder with a config.json, "
+            "an adapter one with an adapter_config.json"
+        )
     version = hashlib.sha256("\n".join(f"{found.key} {found.etag}" for found in objects).encode()).hexdigest()[:16]
     folder = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "batchctl" / "models" / version
     if folder.exists():

@@ -12,7 +12,7 @@ from batch import layout
 from batch.job_store import JobStore
 from batch.layout import PartKind
 from batch.manifest import Manifest
-from batch.parts import PartFormat
+from batch.parts import JSONL, PartFormat
 from batch.plan import Plan
 from batch.records import Commit, Epoch, Part
 from connectors.errors import NotFound
@@ -67,7 +67,7 @@ class CommitBeforeData(JobStore):
         self._late: list[Callable[[], Part]] = []
 
     def write_part(
-        self, kind: PartKind, shard: int, *, attempt: str, lines: Sequence[bytes], part_format: PartFormat = "jsonl"
+        self, kind: PartKind, shard: int, *, attempt: str, lines: Sequence[bytes], part_format: PartFormat = JSONL
     ) -> Part:
         write = partial(super().write_part, kind, shard, attempt=attempt, lines=lines, part_format=part_format)
         self._late.append(write)
@@ -84,7 +84,7 @@ class FixedNames(JobStore):
     """A shard's parts have one name, whoever writes them."""
 
     def write_part(
-        self, kind: PartKind, shard: int, *, attempt: str, lines: Sequence[bytes], part_format: PartFormat = "jsonl"
+        self, kind: PartKind, shard: int, *, attempt: str, lines: Sequence[bytes], part_format: PartFormat = JSONL
     ) -> Part:
         return super().write_part(kind, shard, attempt="", lines=lines, part_format=part_format)
 

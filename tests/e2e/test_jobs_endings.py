@@ -1,6 +1,7 @@
 """Jobs that end before all their rows ran: what is done is kept, the rest is counted, and the command says which."""
 
 import json
+import signal
 from collections import Counter
 from typing import Any
 
@@ -66,6 +67,24 @@ def test_a_running_job_is_held_and_can_be_cancelled(terminal: Terminal) -> None:
     again = terminal.run(*command)
 
     assert (again.returncode, again.stdout) == (3, said)
+
+
+def test_what_was_answered_before_an_interruption_outlives_a_cancel(terminal: Terminal) -> None:
+    write_rows(terminal, count=500)
+    output = Output(terminal.folder / "out")
+    running = terminal.start(*RUN, "--engine-arg", "delay_s=5")
+    wait_until(lambda: any(report.open["0"].rows for report in output.reports() if report.open), "rows are answered")
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate(timeout=120)
+
+    cancelled = terminal.run("cancel", "out", "--wait")
+
+    assert running.returncode == 130, told
+    assert cancelled.returncode == 3, cancelled.stderr
+    manifest = output.manifest()
+    assert manifest["succeeded"] >= 256
+    assert manifest["failed_by_code"] == {"cancelled": 500 - manifest["succeeded"]}
+    assert not list(output.folder.glob("_job/engines/00000002/*"))  # no engine was there
 
 
 def test_a_deadline_expires_what_is_left(terminal: Terminal) -> None:

@@ -104,6 +104,8 @@ def test_millions_of_rows_are_planned_in_bounded_memory(small: dict[str, Path], 
     told = planned_alone(small[""], path, shards=2)
 
     assert (told["rows"], told["duplicates"]) == (ROWS + 1, 1)
-    assert told["shards"] >= ROWS // 512
+    assert (
+        1_000 <= told["shards"] < 1_400
+    )  # with 512 rows each there would be four thousand, and twenty thousand of ten million
     assert told["plan_bytes"] < 100 * told["shards"]
     assert told["grown_bytes"] < 128 * MIB

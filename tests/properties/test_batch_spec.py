@@ -45,7 +45,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "prompt_template": st.none() | WORDS,
 }
 TEMPLATES = {"messages_template": st.none() | st.lists(JSON, max_size=2)}
-NOT_IDENTITY = ("job_id", "created_at", "display_name", "created_by", "journal_every_s", "order_by_prefix")
+NOT_IDENTITY = ("job_id", "created_at", "display_name", "created_by", "journal_every_s", "order_by_prefix", "token")
 
 
 @given(fields=st.fixed_dictionaries({}, optional=FIELDS))

@@ -63,6 +63,19 @@ def test_of_a_templated_row_the_filled_template_counts() -> None:
     assert text({"question": "no subject"}, prompt_template=template) == b'{"question":"no subject"}'
 
 
+@pytest.mark.parametrize(
+    ("body", "begins"),
+    [
+        ({"messages": [{"role": "user"}]}, b"[{'role'"),
+        ({"prompt": "why"}, b"'why'"),
+        ({"query": "x"}, b"{'query': 'x'"),
+    ],
+)
+def test_a_request_among_templated_rows_begins_with_its_input(body: dict[str, object], begins: bytes) -> None:
+    url = {"url": "/v1/rerank"} if "query" in body else {}
+    assert text({"custom_id": "a", "body": body, **url}, prompt_template="{question}").startswith(begins)
+
+
 def test_sorted_texts_that_begin_alike_stand_together_the_longer_alike_the_closer() -> None:
     documents = [words(n, 3000) for n in range(20)]
     sections = [(n, document + words(n + 100 * m, 2000)) for n, document in enumerate(documents) for m in (1, 2)]

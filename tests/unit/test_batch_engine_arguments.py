@@ -122,3 +122,33 @@ def test_the_table_of_vllm_is_whole() -> None:
         "json",
         "choice",
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"base_url": "http://user:hunter2@host/v1"}, "password before '@'"),
+        ({"base_url": "https://hunter2@host/v1"}, "password before '@'"),
+        ({"base_url": "ftp://user:hunter2@host/v1"}, "expected http://HOST"),
+        ({"base_url": "http:/user:hunter2@host/v1"}, "expected http://HOST"),
+        ({"base_url": "http://host/v1?key=hunter2"}, "a query or fragment"),
+        ({"base_url": "http://host/v1#hunter2"}, "a query or fragment"),
+        ({"base_url": "http://host/v1", "api_key_env": "sk-hunter2"}, "the name of a variable, not the key"),
+        ({"base_url": "host:8000/v1"}, 'base_url="host:8000/v1": expected http://HOST'),
+        ({"base_url": "http://"}, "expected http://HOST"),
+        ({"base_url": "http://host/v1\n"}, "expected http://HOST"),
+    ],
+)
+def test_an_address_with_a_secret_or_that_is_none_is_refused_and_secrets_are_not_told(
+    given: dict[str, object], words: str
+) -> None:
+    with pytest.raises(UsageError) as raised:
+        check_engine_args("openai", given)
+
+    assert words in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize("base_url", ["http://localhost:8000/v1", "HTTPS://[::1]:8000", "https://host/a@b/v1/"])
+def test_an_address_of_an_endpoint_passes(base_url: str) -> None:
+    assert check_engine_args("openai", {"base_url": base_url}) == {"base_url": base_url}

@@ -56,6 +56,26 @@ def finished(job: JobStore) -> Manifest:
     return finalize(job, plan_of(job), epoch=1, engine=ENGINE, clock=FakeClock())
 
 
+class Enough(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [0, 3])
+def test_rows_are_not_brought_together_to_the_end_for_a_job_that_ends(after: int) -> None:
+    job = planned(("in.jsonl", file_content(scattered(300))), engines=1)
+    plan = make_plan(job.spec(), max_replicas=ENGINES)
+    heeded: list[int] = []
+
+    def heed() -> None:
+        heeded.append(1)
+        if len(heeded) > after:
+            raise Enough
+
+    with pytest.raises(Enough):
+        bring_together(job, plan, engines=ENGINES, heed=heed)
+    assert len(heeded) == after + 1
+
+
 def without_files(lines: list[Line]) -> list[Line]:
     return [line | {"error": line["error"] and line["error"] | {"file": ""}} for line in lines]
 

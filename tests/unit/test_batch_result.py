@@ -1,6 +1,10 @@
 import json
 
-from batch.result import Code, Place, RowFailure, Success, Usage, encode_result, printable, row_id
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batch.result import Code, Place, RowFailure, Success, Usage, encode_result, one_line, printable, row_id
 
 PLACE = Place("file:///in/rows.jsonl", 7, 9120)
 DESIGN_CODES = """
@@ -107,3 +111,32 @@ def test_usage_adds_up() -> None:
 
     assert total == Usage(11, 22, 33)
     assert total.total_tokens == 33
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    ),
+    st.sampled_from([None, 1, "\t", "\r\n"]),
+)
+def test_a_body_on_one_line_is_the_same_json(value: object, indent: int | str | None) -> None:
+    body = json.dumps(value, indent=indent, ensure_ascii=False).encode()
+
+    line = one_line(body)
+
+    assert json.loads(line) == value
+    assert b"\n" not in line
+    assert b"\r" not in line
+    assert indent is not None or line == body
+
+
+def test_a_body_on_one_line_keeps_its_own_digits_and_escapes() -> None:
+    assert (
+        one_line(b'{\n  "a \\" b" : [ 1.50, -1E+3 ],\r\n\t"\\\\": " x "}\n') == b'{"a \\" b":[1.50,-1E+3],"\\\\":" x "}'
+    )
+
+
+def test_a_body_of_several_lines_is_refused() -> None:
+    with pytest.raises(ValueError, match="one line"):
+        encode_result(Success("a", b'{"a":\n1}', Usage()), "batch_req_1")

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batch.duplicates import DuplicateScan
 from batch.errors import JobFailed
 from batch.spill import SpillSort
 
@@ -25,6 +26,33 @@ def test_a_full_disk_is_told_with_what_to_do() -> None:
 
     with pytest.raises(JobFailed, match=r"database or disk is full; SQLITE_TMPDIR names"):
         fill()
+
+
+class Enough(Exception):
+    pass
+
+
+def test_a_sort_that_takes_long_can_be_broken_off() -> None:
+    heeded: list[int] = []
+
+    def heed() -> None:
+        heeded.append(1)
+        if is_sorting:
+            raise Enough
+
+    is_sorting = False
+
+    def sort() -> None:
+        nonlocal is_sorting
+        with DuplicateScan(heed) as ids:
+            for number in range(50_000):
+                ids.add(f"row-{number}", 0, number)
+            is_sorting = True
+            list(ids.repeated())
+
+    with pytest.raises(Enough):
+        sort()
+    assert heeded
 
 
 def test_more_than_waits_in_memory_is_sorted() -> None:

@@ -1,7 +1,7 @@
 """The closing of the ledger."""
 
 import pytest
-from engines import ScriptedEngine, ids, planned_job, row, rows, started
+from engines import ScriptedEngine, ids, planned_job, rows, started
 from fast_loop import run_fast
 from jobs import ENGINE, HOLDER, FakeClock
 
@@ -30,7 +30,7 @@ def run_shards(job: JobStore, *shards: int, stopped: bool = False) -> None:
 
 @pytest.fixture
 def job() -> JobStore:
-    job = planned_job([*rows(2), b"", row("r2"), b"not json"], shard_rows=3)
+    job = planned_job([*rows(3), b"not json", b""], shard_rows=2)
     claim(job, HOLDER, clock=FakeClock())
     return job
 

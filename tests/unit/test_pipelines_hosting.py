@@ -21,6 +21,7 @@ from pipelines import hosting
 from pipelines.actor import EngineActor
 from pipelines.engine_host import AHEAD_TITLE, TITLE, Assignment
 from pipelines.hosting import Hosting
+from pipelines.journal import read_past
 
 GONE_WITHIN_S = 10.0
 
@@ -140,6 +141,22 @@ def test_an_error_that_is_none_of_ours_is_told_by_its_name(hosts: Hosting, tmp_p
 
     with pytest.raises(JobFailed, match=r"ValueError: .* the job has no plan yet"):
         ask(EngineActor(assignment(job), hosts), 0)
+
+
+def test_a_host_whose_actor_is_gone_keeps_what_it_has_answered(hosts: Hosting, tmp_path: Path) -> None:
+    job = planned_job(rows(400), root=str(tmp_path), engine="echo", engine_args={"delay_s": 1.0})  # 256 at once
+    before = {process.pid for process in hosts_alive()}
+    connection = hosting.ask(hosts, assignment(job))
+    connection.send(0)
+    give_up_at = time.monotonic() + GONE_WITHIN_S
+    while not any(report.open["0"].rows for report in job.engine_reports(1) if report.open):
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
+
+    connection.close()
+
+    check_gone(lambda: [process for process in hosts_alive() if process.pid not in before], GONE_WITHIN_S)
+    assert len(read_past(job).answers) >= 256
 
 
 def test_a_host_ends_with_the_connection_of_its_actor(hosts: Hosting, tmp_path: Path) -> None:

@@ -12,13 +12,16 @@ from batch.job_store import JobStore
 from batch.records import Crash
 from batch.request import Request
 from batch.result import Code, Usage
+from batch.rows import read_rows
+from connectors.inputs import PieceReader
 from pipelines.engines.base import Answer, EngineDead
-from pipelines.journal import KeptAnswer, RowKey, decode_segment, encode_segment, read_past
+from pipelines.journal import KeptAnswer, RowKey, decode_segment, encode_segment, read_past, row_key
 from pipelines.replica import Replica
 
 KEPT = [
     KeptAnswer(RowKey(0, 1, "ab"), Answer(200, '{"text": "é\u2028"}'.encode(), Usage(1, 2, 3))),
     KeptAnswer(RowKey(7, 2, "cd"), Answer(400, b"{}", Usage(), Code.PROMPT_TOO_LONG)),
+    KeptAnswer(RowKey(7, 3, "ef"), Answer(200, b"{}", Usage(), is_copy=True)),
 ]
 
 
@@ -64,7 +67,7 @@ def test_a_torn_segment_holds_nothing(end: int) -> None:
 
 
 def test_a_segment_that_lost_an_answer_holds_nothing() -> None:
-    first, _, trailer = zstandard.decompress(encode_segment(KEPT)).splitlines()
+    first, *_, trailer = zstandard.decompress(encode_segment(KEPT)).splitlines()
     assert decode_segment(zstandard.compress(b"\n".join([first, trailer, b""]))) == []
 
 
@@ -93,6 +96,22 @@ def test_a_line_that_changed_is_asked_again() -> None:
     engine = ScriptedEngine()
     live_until_done(job, engine, most_starts=1)
     assert engine.asked == ["a"]
+
+
+def test_an_answer_of_several_lines_in_an_old_journal_is_one_line_of_the_output() -> None:
+    job = planned_job([row("a")])
+    plan = job.plan()
+    assert plan is not None
+    (asked,) = read_rows(plan, plan.shards[0], PieceReader(max_line_bytes=1000))
+    job.keep_answers(
+        1, "old", 0, encode_segment([KeptAnswer(row_key(0, asked), Answer(200, b'{\n  "kept": true\n}', Usage()))])
+    )
+    engine = ScriptedEngine()
+
+    live_until_done(job, engine, most_starts=1)
+
+    assert engine.asked == []
+    assert [line["response"]["body"] for line in output(job)] == [{"kept": True}]
 
 
 def test_one_poison_row_among_500_is_set_aside_after_three_kills() -> None:

@@ -1,90 +1,22 @@
-"""The engine that asks an OpenAI-compatible endpoint, against a real HTTP server on loopback."""
+"""The engine that asks an OpenAI-compatible endpoint: what it sends, and how often, to a real HTTP server."""
 
-import asyncio
-import json
 import socket
+from collections import Counter
 
 import orjson
 import pytest
 from aiohttp import web
+from endpoint import COMPLETION, CUT, Endpoint, ask, chat, on_engine, on_server, run_on, spec_for
+from engines import chat as chat_line
+from engines import output, planned_job
 from fast_loop import run_fast
-from jobs import make_spec
 
 from batch.errors import JobFailed
 from batch.request import Request
 from batch.result import Code, Usage
-from batch.spec import JobSpec
 from pipelines.engines.base import Answer
-from pipelines.engines.openai import TRIES, OpenAIEngine
-
-COMPLETION = {
-    "choices": [],
-    "usage": {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}},
-}
-
-
-class Endpoint:
-    """Answers call after call with what it was given; the last one again and again. Notes what it was asked."""
-
-    def __init__(self, *answers: web.Response | Exception) -> None:
-        self._answers = answers
-        self.asked: list[tuple[str, object]] = []
-        self.asked_at_s: list[float] = []
-        self.keys: set[str | None] = set()
-        self.in_flight = self.most_in_flight = 0
-        self.models = web.json_response({"data": []})
-        self.delay_s = 0.0
-
-    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.keys.add(request.headers.get("Authorization"))
-        if request.path.endswith("/models"):
-            return self.models
-        self.in_flight += 1
-        self.most_in_flight = max(self.in_flight, self.most_in_flight)
-        self.asked.append((request.path, orjson.loads(await request.read())))
-        self.asked_at_s.append(asyncio.get_running_loop().time())
-        await asyncio.sleep(self.delay_s)
-        self.in_flight -= 1
-        answer = self._answers[min(len(self.asked), len(self._answers)) - 1]
-        if isinstance(answer, Exception):
-            assert request.transport is not None
-            request.transport.close()
-            raise answer
-        return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
-
-
-def ask(endpoint: Endpoint, *requests: Request, **arguments: str | float) -> list[Answer]:
-    """The answers of an engine that was started on the endpoint."""
-
-    async def run() -> list[Answer]:
-        server = web.Server(endpoint)
-        runner = web.ServerRunner(server)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        try:
-            engine = await OpenAIEngine.start(spec_for(f"http://{address_of(runner)}/v1/", **arguments))
-            try:
-                return list(await asyncio.gather(*(engine.answer(request) for request in requests)))
-            finally:
-                await engine.close()
-        finally:
-            await runner.cleanup()
-
-    return run_fast(run())
-
-
-def address_of(runner: web.ServerRunner) -> str:
-    host, port = runner.addresses[0][:2]
-    return f"{host}:{port}"
-
-
-def spec_for(base_url: str, **arguments: str | float) -> JobSpec:
-    return make_spec(engine="openai", engine_args={"base_url": base_url, **arguments})
-
-
-def chat(custom_id: str = "a") -> Request:
-    return Request(custom_id, "/v1/chat/completions", {"model": "m", "messages": [], "n": custom_id})
+from pipelines.engines.openai import OpenAIEngine
+from pipelines.engines.retries import BUSY_TRIES, FAILED_TRIES
 
 
 def test_an_answer_comes_as_it_is_with_its_usage() -> None:
@@ -102,7 +34,7 @@ def test_an_answer_comes_as_it_is_with_its_usage() -> None:
     [("/v1/embeddings", "/v1/embeddings"), ("/score", "/v1/score"), ("/v2/rerank", "/v2/rerank")],
 )
 def test_each_endpoint_is_asked_under_its_own_path(path: str, asked: str) -> None:
-    endpoint = Endpoint(web.json_response({}))
+    endpoint = Endpoint(web.json_response({"data": [{"embedding": [1.0], "score": 1.0}]}))
 
     ask(endpoint, Request("a", path, {}))
 
@@ -112,7 +44,7 @@ def test_each_endpoint_is_asked_under_its_own_path(path: str, asked: str) -> Non
 def test_the_key_comes_from_the_named_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTHER_KEY", "s3cret")
     monkeypatch.setenv("OPENAI_API_KEY", "not this one")
-    endpoint = Endpoint(web.json_response({}))
+    endpoint = Endpoint(web.json_response(COMPLETION))
 
     ask(endpoint, chat(), api_key_env="OTHER_KEY")
 
@@ -121,7 +53,7 @@ def test_the_key_comes_from_the_named_variable(monkeypatch: pytest.MonkeyPatch) 
 
 def test_without_a_key_none_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    endpoint = Endpoint(web.json_response({}))
+    endpoint = Endpoint(web.json_response(COMPLETION))
 
     ask(endpoint, chat())
 
@@ -129,32 +61,13 @@ def test_without_a_key_none_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_more_than_the_asked_for_requests_are_in_flight() -> None:
-    endpoint = Endpoint(web.json_response({}))
+    endpoint = Endpoint(web.json_response(COMPLETION))
     endpoint.delay_s = 1.0
 
     ask(endpoint, *(chat(str(number)) for number in range(12)), concurrency=3)
 
     assert len(endpoint.asked) == 12
     assert endpoint.most_in_flight == 3
-
-
-@pytest.mark.parametrize(
-    ("status_code", "message", "code"),
-    [
-        (400, "This model's maximum context length is 2048 tokens.", Code.PROMPT_TOO_LONG),
-        (400, "temperature must be non-negative", Code.INVALID_PARAMETER),
-        (404, "The model `x` does not exist.", Code.MODEL_MISMATCH),
-        (422, "no", Code.INVALID_PARAMETER),
-    ],
-)
-def test_a_refusal_is_an_answer_and_is_not_asked_again(status_code: int, message: str, code: Code) -> None:
-    body = {"error": {"message": message, "type": "t", "param": None, "code": status_code}}
-    endpoint = Endpoint(web.json_response(body, status=status_code))
-
-    (answer,) = ask(endpoint, chat())
-
-    assert (answer.status_code, answer.code, orjson.loads(answer.body)) == (status_code, code, body)
-    assert len(endpoint.asked) == 1
 
 
 @pytest.mark.parametrize("status_code", [408, 429, 500, 502, 503, 504])
@@ -168,7 +81,18 @@ def test_a_busy_endpoint_is_asked_again(status_code: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("retry_after", "at_least_s"), [("5", 5.0), ("0", 0.5), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.5)]
+    ("retry_after", "at_least_s"),
+    [
+        ("5", 5.0),
+        ("60", 60.0),
+        ("0", 0.5),
+        ("-5", 0.5),
+        ("nan", 0.5),
+        ("soon", 0.5),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.5),
+        ("Wed, 21 Oct 2099 07:28:00 GMT", 120.0),
+        ("inf", 120.0),
+    ],
 )
 def test_it_waits_as_long_as_it_is_told_to(retry_after: str, at_least_s: float) -> None:
     endpoint = Endpoint(web.Response(status=429, headers={"Retry-After": retry_after}), web.json_response(COMPLETION))
@@ -186,7 +110,51 @@ def test_a_lasting_overload_is_a_failure_with_the_last_answer() -> None:
     (answer,) = ask(endpoint, chat())
 
     assert (answer.status_code, answer.code) == (429, Code.INTERNAL)
-    assert len(endpoint.asked) == TRIES
+    assert len(endpoint.asked) == BUSY_TRIES
+
+
+@pytest.mark.parametrize(
+    ("answer", "times"),
+    [
+        (web.json_response({"error": {"message": "no such grammar"}}, status=500), FAILED_TRIES),
+        (web.Response(status=500, text="Internal Server Error"), FAILED_TRIES),
+        (web.Response(status=429), BUSY_TRIES),
+        (web.Response(status=502, text="<html>Bad Gateway</html>"), BUSY_TRIES),
+        (web.json_response({"error": {"message": "loading"}}, status=503), BUSY_TRIES),
+        (web.Response(status=504), BUSY_TRIES),
+        (CUT, BUSY_TRIES),
+        (ConnectionResetError("on demand"), BUSY_TRIES),
+        (web.Response(text='{"choices": ['), FAILED_TRIES),
+        (web.Response(status=307, headers={"Location": "/elsewhere"}), 1),
+        (web.json_response({"error": {"message": "no"}}, status=400), 1),
+    ],
+)
+def test_a_row_is_sent_as_often_as_the_policy_says(answer: web.Response | Exception, times: int) -> None:
+    endpoint = Endpoint(answer, good=web.json_response(COMPLETION))
+    job = planned_job([chat_line("bad", "bad"), *(chat_line(f"r{number}", "good") for number in range(3))])
+
+    run_on(endpoint, job)
+
+    asked = Counter(body["messages"][0]["content"] for _, body in endpoint.asked if isinstance(body, dict))
+    assert asked == {"bad": times, "good": 3}
+    assert [line["custom_id"] for line in output(job)] == ["r0", "r1", "r2"]
+    assert [line["custom_id"] for line in output(job, "errors")] == ["bad"]
+
+
+def test_a_restart_and_a_failure_after_it_are_counted_apart() -> None:
+    endpoint = Endpoint(*[web.Response(status=503)] * 5, web.Response(status=500), web.json_response(COMPLETION))
+
+    (answer,) = ask(endpoint, chat())
+
+    assert (answer.status_code, len(endpoint.asked)) == (200, 7)
+
+
+def test_a_body_that_was_cut_is_asked_again() -> None:
+    endpoint = Endpoint(CUT, web.json_response(COMPLETION))
+
+    (answer,) = ask(endpoint, chat())
+
+    assert (answer.code, orjson.loads(answer.body)) == (None, COMPLETION)
 
 
 def test_a_dropped_connection_is_asked_again() -> None:
@@ -204,40 +172,23 @@ def test_an_answer_that_does_not_come_in_time_is_a_timeout() -> None:
     (answer,) = ask(endpoint, chat(), timeout_s=10)
 
     assert (answer.status_code, answer.code) == (504, Code.TIMEOUT)
-    assert "TimeoutError" in orjson.loads(answer.body)["error"]["message"]
+    assert "no answer within 10 s" in orjson.loads(answer.body)["error"]["message"]
 
 
-@pytest.mark.parametrize("body", [b"<html>no</html>", b"", b'{"choices": [', b"\xff", b'{"a": NaN}'])
-def test_a_body_that_is_not_json_fails_its_row(body: bytes) -> None:
-    (answer,) = ask(Endpoint(web.Response(body=body)), chat())
+@pytest.mark.parametrize("status_code", [301, 302, 303, 307, 308])
+def test_no_redirect_is_followed(status_code: int) -> None:
+    other = Endpoint(web.json_response(COMPLETION))
 
-    assert (answer.status_code, answer.code) == (502, Code.INTERNAL)
-    assert "status 200, not JSON" in orjson.loads(answer.body)["error"]["message"]
+    async def use(elsewhere: OpenAIEngine) -> Answer:
+        address = f"{elsewhere.config['base_url']}/chat/completions"
+        redirect = web.Response(status=status_code, headers={"Location": address})
+        return await on_server(Endpoint(redirect), lambda engine: engine.answer(chat()))
 
+    answer = on_engine(other, use)
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        [],
-        {"usage": "many"},
-        {"usage": {"prompt_tokens": "7"}},
-        {"usage": {"prompt_tokens_details": []}},
-        {"usage": None},
-    ],
-)
-def test_an_answer_with_odd_usage_counts_no_tokens(body: object) -> None:
-    (answer,) = ask(Endpoint(web.json_response(body)), chat())
-
-    assert (answer.status_code, answer.usage) == (200, Usage())
-
-
-@pytest.mark.parametrize("body", [[], "no", {"error": "no"}, {"detail": "Not Found"}])
-@pytest.mark.parametrize(("status_code", "code"), [(404, Code.UNSUPPORTED_ENDPOINT), (400, Code.INTERNAL)])
-def test_a_refusal_that_is_no_model_servers_is_told_as_it_is(body: object, status_code: int, code: Code) -> None:
-    (answer,) = ask(Endpoint(web.json_response(body, status=status_code)), chat())
-
-    assert (answer.status_code, answer.code) == (status_code, code)
-    assert json.dumps(body) in orjson.loads(answer.body)["error"]["message"]
+    assert other.asked == []
+    assert (answer.status_code, answer.code) == (status_code, Code.INTERNAL)
+    assert "/chat/completions redirects to http://127.0.0.1" in orjson.loads(answer.body)["error"]["message"]
 
 
 def test_an_endpoint_that_is_not_there_fails_the_job_in_one_sentence() -> None:
@@ -249,7 +200,7 @@ def test_an_endpoint_that_is_not_there_fails_the_job_in_one_sentence() -> None:
             run_fast(OpenAIEngine.start(spec_for(url)))
 
     assert str(raised.value).startswith(f"{url}/models cannot be reached (")
-    assert "is the server up?" in str(raised.value)
+    assert "is the server up" in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
@@ -257,5 +208,15 @@ def test_an_endpoint_that_refuses_the_key_fails_the_job() -> None:
     endpoint = Endpoint()
     endpoint.models = web.Response(status=401, text="who are you?")
 
-    with pytest.raises(JobFailed, match=r"/v1/models answers 401: b'who are you\?'; check the URL and the API key"):
+    with pytest.raises(
+        JobFailed, match=r"/v1/models answers 401: 'who are you\?': is the server up, .* and the API key right\?"
+    ):
+        ask(endpoint, chat())
+
+
+def test_a_base_url_that_redirects_fails_the_job() -> None:
+    endpoint = Endpoint()
+    endpoint.models = web.Response(status=308, headers={"Location": "https://example.org/v1/models"})
+
+    with pytest.raises(JobFailed, match=r"/v1/models redirects to https://example.org/v1/models \(308\)"):
         ask(endpoint, chat())

@@ -122,7 +122,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("environment")
 def test_no_engine_reports_home_and_a_local_model_looks_for_no_hub() -> None:
-    os.environ |= engine_environment(Machine((0,), GIB), 1, model="/")
+    os.environ |= engine_environment(Machine((0,), GIB), 1, weights=["/", "s3://bucket/adapter"])
 
     assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
     assert os.environ["DO_NOT_TRACK"] == "1"
@@ -130,8 +130,9 @@ def test_no_engine_reports_home_and_a_local_model_looks_for_no_hub() -> None:
 
 
 @pytest.mark.usefixtures("environment")
-def test_a_model_of_the_hub_may_be_fetched() -> None:
-    os.environ |= engine_environment(Machine((0,), GIB), 1, model="org/model")
+@pytest.mark.parametrize("weights", [["org/model"], ["/", "org/adapter"]])
+def test_what_is_of_the_hub_may_be_fetched(weights: list[str]) -> None:
+    os.environ |= engine_environment(Machine((0,), GIB), 1, weights=weights)
 
     assert "HF_HUB_OFFLINE" not in os.environ
 
@@ -142,7 +143,7 @@ def test_what_the_user_set_stays_and_what_ray_set_does_not(monkeypatch: pytest.M
     monkeypatch.setenv("DO_NOT_TRACK", "0")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray sets it, by the actor's one logical CPU
 
-    os.environ |= engine_environment(Machine((0, 1), 8 * GIB), 1, model="org/model")
+    os.environ |= engine_environment(Machine((0, 1), 8 * GIB), 1, weights=["org/model"])
 
     assert os.environ["DO_NOT_TRACK"] == "0"
     assert os.environ["OMP_NUM_THREADS"] == "2"
@@ -154,7 +155,7 @@ def test_with_a_binding_of_the_user_the_number_of_threads_is_the_users_too(monke
     monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "0")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
-    os.environ |= engine_environment(Machine((0, 1), 8 * GIB), 1, model="org/model")
+    os.environ |= engine_environment(Machine((0, 1), 8 * GIB), 1, weights=["org/model"])
 
     assert (os.environ["VLLM_CPU_OMP_THREADS_BIND"], os.environ["OMP_NUM_THREADS"]) == ("0", "1")
 

@@ -23,7 +23,7 @@ from batch.manifest import Closing, close_ledger
 from batch.records import Heartbeat, Holder, Progress, Stop, StopState
 from batch.result import Code
 from connectors.registry import open_store
-from pipelines.attempt import Pulse
+from pipelines.attempt import JobStopped, Pulse
 from pipelines.worker import attend, parse_options, plan_job
 
 WORKER = (sys.executable, "-m", "pipelines.worker")
@@ -148,6 +148,43 @@ def test_a_job_that_continues_another_plans_its_failed_rows_only() -> None:
 
     assert [(shard.index, shard.spans[0].only) for shard in plan.shards] == [(0, (2,))]
     assert JobStore.open(job.uri).plan() == plan
+
+
+@pytest.mark.parametrize(("state", "code"), [(StopState.CANCELLED, 3), (StopState.EXPIRED, 4), (StopState.FAILED, 1)])
+def test_a_job_that_is_to_end_starts_nothing_and_its_ledger_closes(state: StopState, code: int) -> None:
+    job = planned_job([*rows(700), b"not json"])
+    job.request_stop(Stop(state, "enough", CLOSING.started_at))
+
+    assert attend(parse_options(["--job", job.uri])) == code
+
+    manifest = JobStore.open(job.uri).manifest()
+    assert manifest is not None
+    assert (manifest.state, manifest.succeeded, manifest.failed) == (state.value, 0, 701)
+    assert job.engine_reports(1) == []
+
+
+def test_a_deadline_that_has_passed_is_noticed_before_anything_is_read() -> None:
+    job = stored_job(*rows(3), deadline_s=1.0)
+
+    assert attend(parse_options(["--job", job.uri])) == 4
+
+    manifest = JobStore.open(job.uri).manifest()
+    assert manifest is not None
+    assert (manifest.state, manifest.lines) == ("EXPIRED", 0)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{}, {"on_invalid": "fail"}],
+)
+def test_planning_ends_when_the_job_is_to_end(spec: dict[str, Any]) -> None:
+    job = stored_job(*rows(3), **spec)
+    job.request_stop(Stop(StopState.CANCELLED, "enough", CLOSING.started_at))
+
+    with pulse_of(job) as pulse, pytest.raises(JobStopped, match="enough"):
+        plan_job(job, pulse, engines=1)
+
+    assert JobStore.open(job.uri).plan() is None
 
 
 def test_the_process_says_what_is_wrong_in_one_line_and_its_exit_code(tmp_path: Path) -> None:
