@@ -7,6 +7,7 @@ import asyncio
 import gc
 import logging
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -24,7 +25,7 @@ from batch.records import Commit, Epoch
 from connectors.errors import StoreError
 from pipelines import job_log, sizing
 from pipelines.causes import Ours, first_line, root_cause, unforeseen
-from pipelines.engines.base import Engine, EngineDead, Waiting
+from pipelines.engines.base import Engine, EngineDead
 from pipelines.engines.registry import start_engine
 from pipelines.guardian import Guardian
 from pipelines.journal import read_past
@@ -143,7 +144,7 @@ class EngineHost:
         past = await asyncio.to_thread(read_past, self._job)
         replica = Replica(
             self._job,
-            self._start_engine(lambda: replica.waiting()),  # noqa: PLW0108 - there is none yet
+            self._start_engine(lambda: replica),
             epoch=self._assignment.claim.number,
             name=uuid4().hex[:8],
             past=past,
@@ -152,7 +153,9 @@ class EngineHost:
         self._begun = {shard: asyncio.ensure_future(replica.run(shard)) for shard in self._assignment.first}
         return replica
 
-    async def _start_engine(self, waiting: Waiting) -> Engine:
+    async def _start_engine(self, replica: Callable[[], Replica]) -> Engine:
+        """Start the engine as soon as a row needs one. The replica is not there yet when this is called."""
+        await replica().needs_engine()
         spec, assignment = self._job.spec(), self._assignment
         share = sizing.claim_share(f"{spec.job_id}-{assignment.claim.number}", assignment.replicas)
         machine = sizing.this_machine(share, assignment.replicas)
@@ -162,7 +165,7 @@ class EngineHost:
             adapters = {name: await asyncio.to_thread(local_model, place) for name, place in spec.lora.items()}
             spec = replace(spec, lora=adapters)
         os.environ |= sizing.engine_environment(machine, assignment.world_size, weights=(model, *spec.lora.values()))
-        engine = await start_engine(spec, model, machine, rows=assignment.rows, waiting=waiting)
+        engine = await start_engine(spec, model, machine, rows=assignment.rows, waiting=replica().waiting)
         # What the engine's libraries hold stays for good: the collector need not look through it between two rows.
         # Nor now, for a third of a second: it would find 850 objects.
         gc.freeze()

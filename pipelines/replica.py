@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import partial
 from http import HTTPStatus
 from itertools import count
+from typing import Any
 
 import orjson
 
@@ -82,6 +83,7 @@ class Replica:
         self._past = past
         self._decoder = Decoder(self._spec)
         self._reader = PieceReader(max_line_bytes=self._spec.max_line_bytes)
+        self._needs_engine = asyncio.Event()
         self._engine = asyncio.ensure_future(starting)
         self._admission = Admission(past.unexplained_deaths)
         self._shared = SharedAnswers()
@@ -119,7 +121,7 @@ class Replica:
             return opened
         answering = asyncio.ensure_future(self._answer_rows(opened))  # in line, and in order, when the engine is up
         try:
-            await self._ready()
+            await self._ready(answering)
         except BaseException:
             answering.cancel()
             raise
@@ -150,6 +152,10 @@ class Replica:
     def waiting(self) -> list[Request]:
         """The requests in line, those first that came first; equal ones, of which one will be asked, but once."""
         return list(self._in_line.values())
+
+    async def needs_engine(self) -> None:
+        """Wait until a row is in line for an engine: where all rows are bad lines, none ever is."""
+        await self._needs_engine.wait()
 
     async def keep_answers(self) -> None:
         """Put the answers of open shards that the journal lacks into it."""
@@ -182,12 +188,16 @@ class Replica:
             rows = await asyncio.to_thread(read_rows, self._plan, shard, self._reader)
         return OpenShard(shard, rows, [None] * len(rows))
 
-    async def _ready(self) -> None:
-        """Wait until the engine is up or the job is stopped. Raises what kept the engine from starting."""
+    async def _ready(self, answering: asyncio.Future[None]) -> None:
+        """Wait until the engine is up, the job is stopped, or no row of the shard needed an engine.
+
+        Raises what kept the engine from starting.
+        """
         stopping = asyncio.ensure_future(self._stopping.wait())
-        await asyncio.wait({self._engine, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        events: set[asyncio.Future[Any]] = {self._engine, stopping, answering}
+        await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        if self._stop is None:
+        if self._stop is None and not answering.done():
             self._engine.result()
 
     async def _answer_rows(self, opened: OpenShard) -> None:
@@ -263,6 +273,7 @@ class Replica:
         begin_alike = self._plan.inputs[of_input].alike >= WORTH_KEEPING_TOGETHER
         place_in_line = rank(request, at_end=shard >= self._end, begin_alike=begin_alike)
         self._in_line[place] = request
+        self._needs_engine.set()
         try:
             await self._admission.enter(begins, deaths, rank=place_in_line)
         finally:

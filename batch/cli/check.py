@@ -1,18 +1,25 @@
-"""Bad lines as the command line tells them, and the refusal of a job that may have none. Starts nothing."""
+"""Bad lines as the command line tells them, and the refusal of a job that cannot have a result. Starts nothing."""
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from batch.display import address, shortened
+import click
+
+from batch.display import address, one_line, shortened
 from batch.errors import InvalidInput
+from batch.first_rows import look
 from batch.plan import make_plan
 from batch.validation import find_failures
 
 if TYPE_CHECKING:
     from batch.result import RowFailure
     from batch.spec import JobSpec
+    from connectors.inputs import InputFile
 
 _KEPT_FAILURES = 100
 _MAX_MESSAGE_CHARACTERS = 1000
@@ -40,3 +47,40 @@ def refuse_invalid_lines(spec: JobSpec) -> None:
             "or use --on-invalid quarantine to write such lines to errors/.",
             kept,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class FirstLook:
+    """A look at the first rows of a job before it starts. `may_all_fail`: the user said that bad rows are no matter."""
+
+    may_all_fail: bool
+    as_json: bool
+
+    @classmethod
+    def asked_by(cls, ctx: click.Context, *, as_json: bool) -> FirstLook:
+        """The look of a command that has --on-invalid: `quarantine` has to be said by the user, not by default."""
+        is_said = ctx.get_parameter_source("on_invalid") is click.core.ParameterSource.COMMANDLINE
+        return cls(is_said and ctx.params["on_invalid"] == "quarantine", as_json)
+
+    def __call__(self, spec: JobSpec, files: Sequence[InputFile]) -> None:
+        """Print what is odd about the rows. InvalidInput when all of them fail for one setting of the job."""
+        found = look(spec, files)
+        for warning in found.warnings:
+            warn(warning, as_json=self.as_json)
+        if found.failure is None:
+            return
+        fail = "fails" if found.rows == 1 else "fail for one reason"
+        reason = f"the {found.named} {fail}: {describe(found.failure)}"
+        if not self.may_all_fail:
+            raise InvalidInput(
+                f"Nothing was started, since {reason.removesuffix('.')}. "
+                "With --on-invalid quarantine the job runs, and writes such rows to errors/.",
+                [found.failure],
+            )
+        warn(reason, as_json=self.as_json)
+
+
+def warn(warning: str, *, as_json: bool) -> None:
+    """One line on stderr."""
+    text = one_line(warning)
+    click.echo(json.dumps({"warning": text}) if as_json else f"warning: {text}", err=True)

@@ -26,6 +26,7 @@ from batch.cli.values import DURATION
 from batch.errors import JobNotFound, UsageError
 
 if TYPE_CHECKING:
+    from batch.cli.check import FirstLook
     from batch.job import BatchInferenceJob, SpecOptions
     from batch.job_store import JobStore
     from batch.listing import Page, Query
@@ -71,6 +72,7 @@ class Submission:
 @click.pass_context
 def create(ctx: click.Context, /, mode: str, continue_from: str | None, **given: Any) -> int:
     """Create a job over a dataset of the workspace and start it in the background."""
+    from batch.cli.check import FirstLook
     from batch.job import BatchInferenceJob
 
     workspace = _workspace(ctx)
@@ -79,7 +81,7 @@ def create(ctx: click.Context, /, mode: str, continue_from: str | None, **given:
         refuse_settings(ctx, model=old["model"], input_dataset_id=old["input_dataset_id"])
         job = BatchInferenceJob.continue_from(continue_from, workspace=workspace, **_named(given), **_attempt(given))
     else:
-        request = _request(workspace, given)
+        request = _request(workspace, given, FirstLook.asked_by(ctx, as_json=mode == "json"))
         if given["dry_run"]:
             parameters = request["inference_parameters"].to_dict()
             click.echo(json.dumps(request | {"inference_parameters": parameters}, indent=2))
@@ -90,10 +92,12 @@ def create(ctx: click.Context, /, mode: str, continue_from: str | None, **given:
     return _wait(ctx, job.id, given["wait_timeout"], as_json=mode == "json") if given["wait"] else 0
 
 
-def _request(workspace: Workspace, given: dict[str, Any]) -> dict[str, Any]:
+def _request(workspace: Workspace, given: dict[str, Any], first_look: FirstLook) -> dict[str, Any]:
     """What `BatchInferenceJob.create` takes of the job itself, checked."""
     from batch.cli.preflight import check_model
     from batch.engine_arguments import check_engine_args
+    from batch.spec import JobSpec
+    from connectors.inputs import find_inputs
 
     submission, parameters = take(Submission, given), take(ParameterFlags, given).parameters()
     for name in ("model", "input_dataset_id"):
@@ -101,9 +105,21 @@ def _request(workspace: Workspace, given: dict[str, Any]) -> dict[str, Any]:
             raise UsageError(f"--{name.replace('_', '-')} is missing.")
     engine, engine_args = given["engine"], check_engine_args(given["engine"], once_each(given["engine_arg"]))
     options = _spec_options(take(LineFlags, given), given)
-    workspace.inputs_of(workspace.bare_id("datasets", submission.input_dataset_id))
+    inputs = workspace.inputs_of(workspace.bare_id("datasets", submission.input_dataset_id))
     if engine == "vllm":
         check_model(submission.model)
+    spec = JobSpec(
+        job_id="not-yet",
+        inputs=inputs,
+        output=workspace.uri,
+        model=submission.model,
+        created_at="",
+        engine=engine,
+        engine_args=engine_args,
+        parameters=parameters,
+        **options,
+    )
+    first_look(spec, find_inputs(inputs))
     job = {"inference_parameters": parameters, "engine": engine, "engine_args": engine_args}
     return asdict(submission) | job | options
 

@@ -12,7 +12,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from batch import layout
-from batch.cli.check import refuse_invalid_lines
+from batch.cli.check import FirstLook, refuse_invalid_lines
 from batch.continuation import continue_plan
 from batch.errors import JobNotFound, UsageError
 from batch.job_store import JobStore
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
-def prepare(spec: JobSpec) -> JobStore:
+def prepare(spec: JobSpec, first_look: FirstLook) -> JobStore:
     """The store of a job that may start, with its spec in it; of a finished job, too.
 
     Raises UsageError, SpecMismatch, InvalidInput, NotFound, UnsupportedFormat; then nothing was written.
@@ -41,10 +41,10 @@ def prepare(spec: JobSpec) -> JobStore:
     if _is_stored(job_store):
         job_store.create_spec(spec)
         if job_store.manifest() is None and job_store.plan() is None:
-            _check_inputs(spec)
+            _check_inputs(spec, first_look)
         return job_store
     check_output_is_free(spec.output)
-    _check_inputs(spec)
+    _check_inputs(spec, first_look)
     JobStore.open(spec.output, probe_nonce=token_hex(8))
     job_store.create_spec(replace(spec, token=token_hex(8)))
     return job_store
@@ -58,11 +58,11 @@ def _is_stored(job_store: JobStore) -> bool:
     return True
 
 
-def _check_inputs(spec: JobSpec) -> None:
+def _check_inputs(spec: JobSpec, first_look: FirstLook) -> None:
     if spec.continued_from:
         continue_plan(spec)
         return
-    find_inputs(spec.inputs)
+    first_look(spec, find_inputs(spec.inputs))
     if spec.on_invalid == "fail":
         refuse_invalid_lines(spec)
 

@@ -70,6 +70,7 @@ def refuse_settings(ctx: click.Context, *, model: str, input_dataset_id: str) ->
 
 def prepare_retry(old: JobStore, codes: tuple[str, ...], output: str | None) -> JobStore:
     """The new job, checked and stored; the same words again give the same job. UsageError, SpecMismatch."""
+    from batch.cli.check import FirstLook
     from batch.cli.preflight import prepare
     from batch.cli.run import UNNAMED, default_job_id
     from batch.clock import SystemClock, rfc3339
@@ -80,4 +81,4 @@ def prepare_retry(old: JobStore, codes: tuple[str, ...], output: str | None) -> 
         raise UsageError("--retry-failed makes a new job: name its own folder or URI with --output.")
     own, now = str(parse_uri(output)), rfc3339(SystemClock().now())
     spec = continue_spec(old, codes, job_id=UNNAMED, output=own, created_at=now)
-    return prepare(replace(spec, job_id=default_job_id(spec)))
+    return prepare(replace(spec, job_id=default_job_id(spec)), FirstLook(may_all_fail=True, as_json=False))

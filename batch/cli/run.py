@@ -66,13 +66,23 @@ class JobFlags:
 @limit_options
 @output_option("text", "json")
 @global_options
-def run(inputs: tuple[str, ...], replicas: str | None, ray_address: str | None, mode: str, **given: Any) -> int:
+@click.pass_context
+def run(
+    ctx: click.Context,
+    /,
+    inputs: tuple[str, ...],
+    replicas: str | None,
+    ray_address: str | None,
+    mode: str,
+    **given: Any,
+) -> int:
     """Run files of requests through a model.
 
     INPUT is a file, a glob, a folder or a URI of .jsonl, .jsonl.gz, .jsonl.zst, .parquet or .csv files. An interrupted
     job goes on when the same command is given again; a finished one prints its summary again.
     """
     from batch.cli.attempt import follow
+    from batch.cli.check import FirstLook
     from batch.cli.outcome import Launch
     from batch.cli.preflight import prepare
     from batch.clock import SystemClock
@@ -80,7 +90,7 @@ def run(inputs: tuple[str, ...], replicas: str | None, ray_address: str | None, 
     line_flags, parameter_flags = take(LineFlags, given), take(ParameterFlags, given)
     now = SystemClock().now()
     spec = job_spec(inputs, JobFlags(**given), lines=line_flags, parameters=parameter_flags, now=now)
-    job_store = prepare(spec)
+    job_store = prepare(spec, FirstLook.asked_by(ctx, as_json=mode == "json"))
     return follow(job_store, Launch(spec.output, replicas=replicas, ray_address=ray_address), as_json=mode == "json")
 
 

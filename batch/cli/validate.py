@@ -41,7 +41,8 @@ def validate(inputs: tuple[str, ...], model: str | None, mode: str, **given: Any
     Bad lines are printed as file:line: code: message, or as one JSON object each; the totals come last. Exits with 2
     when there is a bad line.
     """
-    from batch.cli.check import describe
+    from batch.cli.check import describe, warn
+    from batch.first_rows import look
     from batch.plan import make_plan
     from batch.validation import validate as check_lines
 
@@ -49,6 +50,8 @@ def validate(inputs: tuple[str, ...], model: str | None, mode: str, **given: Any
     plan = make_plan(spec)
     render = _failure_json if mode == "json" else describe
     found = check_lines(spec, plan, lambda failure: click.echo(render(failure)))
+    for warning in look(spec, [planned.file for planned in plan.inputs]).warnings:
+        warn(warning, as_json=mode == "json")
     click.echo(_totals_json(found) if mode == "json" else _totals(found, len(plan.inputs)))
     return 2 if found.failed else 0
 

@@ -143,3 +143,19 @@ def test_an_input_that_changes_under_a_job_fails_it_with_the_reason(terminal: Te
     assert "UDF" not in said + told
     assert JobStore.open(str(output.folder)).record(SystemClock().now()).state is JobState.FAILED
     assert not (output.folder / "manifest.json").exists()
+
+
+def test_a_job_none_of_whose_rows_can_reach_an_engine_starts_none_and_closes_its_ledger(terminal: Terminal) -> None:
+    (terminal.folder / "model").mkdir()
+    (terminal.folder / "model" / "config.json").write_text("{}")  # no engine can start with this
+    (terminal.folder / "in.jsonl").write_text('{"custom_id": "a", "body": {"model": "other", "messages": []}}\n' * 600)
+    run = ("run", "in.jsonl", "--model", "model", "--output", "out", "--on-invalid", "quarantine")
+
+    ended = terminal.run(*run)
+
+    assert ended.returncode == 1, ended.stderr
+    assert "warning: the first 600 rows fail for one reason: " in ended.stderr
+    manifest = Output(terminal.folder / "out").manifest()
+    assert (manifest["state"], manifest["succeeded"]) == ("COMPLETED", 0)
+    assert manifest["failed_by_code"] == {"duplicate_custom_id": 599, "model_mismatch": 1}
+    assert manifest["engine"] == {"name": "vllm", "version": "", "config": {}}
