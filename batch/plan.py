@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from batch.beginnings import Beginnings, Survey
+from batch.columns import needed_columns
 from batch.duplicates import DuplicateScan
 from batch.errors import InputChanged, JobFailed, UsageError
 from batch.request import Decoder
@@ -277,7 +278,9 @@ def _find(patterns: Sequence[str]) -> list[InputFile]:
 
 def _scan(spec: JobSpec, file: InputFile) -> Lines:
     try:
-        yield from scan(file, max_line_bytes=spec.max_line_bytes)
+        yield from scan(file, max_line_bytes=spec.max_line_bytes, columns=needed_columns(spec))
+    except InputError as error:
+        raise UsageError(str(error)) from error
     except (Changed, NotFound) as error:
         raise InputChanged(f"input {file.uri} changed after it was found: {error}") from error
 

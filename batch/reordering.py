@@ -15,6 +15,7 @@ from typing import TypeVar
 import orjson
 
 from batch.beginnings import Beginnings, sort_key
+from batch.columns import needed_columns
 from batch.job_store import JobStore
 from batch.manifest import LedgerOpen, OutputParts
 from batch.plan import Plan, max_shard_bytes, read_lines
@@ -158,7 +159,8 @@ def _runs(rows: Iterable[tuple[int, bytes]], *, max_rows: int, max_bytes: int) -
 def _settled(job: JobStore, plan: Plan, shard: Shard, commit: Commit) -> list[tuple[int, int, bytes]]:
     """Return (input, line number, kind and line) of each row of a committed shard, each once. Raises LedgerOpen."""
     spec = job.spec()
-    rows = read_rows(plan, shard, PieceReader(max_line_bytes=spec.max_line_bytes))
+    reader = PieceReader(max_line_bytes=spec.max_line_bytes, columns=needed_columns(spec))
+    rows = read_rows(plan, shard, reader)
     lines = {row_id(spec.job_id, row.input, row.line.number): row for row in rows}
     settled = []
     for kind, part in ((_RESULT, commit.results), (_ERROR, commit.errors)):

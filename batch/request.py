@@ -75,7 +75,7 @@ class Decoder:
         self._engine_names, self._allowed_models = frozenset(spec.engine_names), frozenset(spec.allowed_models)
         self._defaults = {endpoint: spec.parameters.body(endpoint) for endpoint in ENDPOINTS}
         self._check = BodyCheck(max_logprobs=int(spec.engine_args.get("max_logprobs", DEFAULT_MAX_LOGPROBS)))
-        self._template = _template(spec)
+        self._template = template_of(spec)
         self._templated_media = may_hold_address(orjson.dumps(spec.messages_template))
         self._not_body = {"custom_id", spec.id_field, *spec.carry} - {"model", *INPUTS}
 
@@ -109,7 +109,7 @@ class Decoder:
 
     def _read(self, line: Line) -> Fields:
         if line.problem is not None:
-            raise _Refused(*self._unreadable(line.problem))
+            raise _Refused(*self._unreadable(line.problem, line.detail))
         try:
             row = loads(line.raw)
         except StrictJSONError as error:
@@ -118,12 +118,16 @@ class Decoder:
             raise _Refused(Code.NOT_AN_OBJECT, f"the line holds {shown(row)}: expected a JSON object")
         return row
 
-    def _unreadable(self, problem: str) -> tuple[Code, str]:
+    def _unreadable(self, problem: str, detail: str) -> tuple[Code, str]:
         if problem == "line_too_long":
             return Code.LINE_TOO_LONG, f"the line is longer than {self._spec.max_line_bytes} bytes"
         if problem == "expansion_limit":
-            return Code.LINE_TOO_LONG, "the compressed file expands beyond all measure: it is read up to this line"
-        return Code.MALFORMED_JSON, "the compressed file ends in this line: it was cut off, or is still being written"
+            beyond = "the compressed file expands beyond all measure: it is read up to this line"
+            return Code.LINE_TOO_LONG, detail or beyond
+        if problem == "truncated":
+            ends = "the compressed file ends in this line: it was cut off, or is still being written"
+            return Code.MALFORMED_JSON, ends
+        return Code(problem), detail
 
     def _given_id(self, row: Fields) -> str | None:
         """Return the custom_id the row has, None for a row that may have none."""
@@ -166,7 +170,8 @@ class Decoder:
             if type(body) is not dict:
                 raise _Refused(Code.INVALID_PARAMETER, Problem("body", f"body={shown(body)}: expected an object"), 400)
             return _endpoint(row, body), body
-        return _endpoint({}, row), {name: row[name] for name in row if name not in self._not_body}
+        asked = {name: row[name] for name in row if name not in self._not_body and not _is_no_input(name, row[name])}
+        return _endpoint({}, row), asked
 
     def _complete(self, endpoint: str, body: Body) -> Body:
         """Return the body as the engine is to get it: the served model, the job's parameters, the system prompt."""
@@ -199,7 +204,8 @@ class Decoder:
                 raise _Refused(Code.MEDIA_FORBIDDEN, problem, 400)
 
 
-def _template(spec: JobSpec) -> _Template | None:
+def template_of(spec: JobSpec) -> PromptTemplate | MessagesTemplate | None:
+    """Return what makes requests of a job's rows, if anything does. Raises UsageError for a template that is none."""
     if spec.prompt_template is not None:
         return PromptTemplate(spec.prompt_template)
     return None if spec.messages_template is None else MessagesTemplate(spec.messages_template)
@@ -227,14 +233,19 @@ def _endpoint(row: Fields, body: Body) -> str:
 
 
 def _endpoint_of(body: Body) -> str:
-    for name, endpoint in INPUTS.items():
-        if name in body:
-            return endpoint
+    given = [name for name in INPUTS if name in body]
+    if given:
+        return INPUTS[next((name for name in given if not _is_no_input(name, body[name])), given[0])]
     problem = Problem(
         "messages",
         "none of messages, prompt, input; rows of another shape need --prompt-template or --messages-template",
     )
     raise _Refused(Code.INVALID_PARAMETER, problem, 400)
+
+
+def _is_no_input(name: str, value: object) -> bool:
+    """True for the null that stands where another row of the same file has its input."""
+    return value is None and name in INPUTS
 
 
 def _place_system_prompt(body: Body, endpoint: str, system_prompt: str) -> None:

@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,18 @@ def _input_file(uri: Uri, found: ObjectInfo) -> InputFile:
     known_format = format_of(uri.path)
     if known_format is None:
         raise UnsupportedFormat(f"input {uri}: the suffix is none of {_SUFFIXES}")
+    if uri.scheme == "file":
+        _refuse_irregular(uri)
     return InputFile(str(uri), found.size_bytes, found.etag, known_format)
+
+
+def _refuse_irregular(uri: Uri) -> None:
+    """What such a file gives is gone when it is read again, and its size says nothing."""
+    mode = Path(uri.path).stat().st_mode
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+        kind = kinds.get(stat.S_IFMT(mode), "a device")
+        raise UnsupportedFormat(f"input {uri} is {kind}, not a regular file: write what it gives to a file first")
 
 
 def _local_matches(uri: Uri) -> Iterator[tuple[Uri, None]]:

@@ -3,16 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 
 from connectors.compression import decompressed
 from connectors.copies import decode_lines
+from connectors.csv_rows import csv_lines
 from connectors.errors import Changed
 from connectors.finding import InputFile, find_inputs
+from connectors.kinds import check_kind
 from connectors.lines import Line, LineSplitter
+from connectors.parquet_rows import Columns, parquet_lines
 from connectors.registry import locate
 from connectors.store import Store
-from connectors.tables import csv_lines, parquet_lines
 
 __all__ = ["InputFile", "Piece", "PieceReader", "find_inputs", "scan"]
 
@@ -39,16 +41,19 @@ class Piece:
     rows: int
 
 
-def scan(file: InputFile, *, max_line_bytes: int) -> Iterator[tuple[int, Line]]:
+def scan(file: InputFile, *, max_line_bytes: int, columns: Columns | None = None) -> Iterator[tuple[int, Line]]:
     """Every line once with its end, where a piece may be cut: the byte after its newline, or its ordinal + 1.
 
-    Streams in bounded memory. Raises Changed when the file is not the version found before, UnsupportedFormat.
+    `columns` chooses those of a Parquet file that are read. Streams in bounded memory. Raises Changed when the file is
+    not the version found before, UnsupportedFormat.
     """
     store, key = locate(file.uri)
+    blocks = _blocks(store, key, file, 0, file.size_bytes)
+    head = next(blocks, b"")
+    check_kind(head, file.format, file.uri)
     if file.format == "jsonl":
-        blocks = _blocks(store, key, file, 0, file.size_bytes)
-        return LineSplitter(max_line_bytes=max_line_bytes).split(blocks)
-    return ((line.number, line) for line in _lines_from(store, key, file, 0, max_line_bytes))
+        return LineSplitter(max_line_bytes=max_line_bytes).split(chain([head], blocks))
+    return ((line.number, line) for line in _lines_from(store, key, file, 0, max_line_bytes, columns))
 
 
 class PieceReader:
@@ -57,8 +62,10 @@ class PieceReader:
     Owned by one thread; the stores of the last files are kept open.
     """
 
-    def __init__(self, *, max_line_bytes: int) -> None:
+    def __init__(self, *, max_line_bytes: int, columns: Columns | None = None) -> None:
+        """`columns` as `scan` got it."""
         self._max_line_bytes = max_line_bytes
+        self._columns = columns
         self._locate = lru_cache(_MAX_OPENED)(locate)
         self._cursors: dict[InputFile, _Cursor] = {}
 
@@ -87,7 +94,8 @@ class PieceReader:
             raise Changed(f"{file.uri} changed: expected version {file.etag}, found {found}")
         cursor = self._cursors.pop(file, None)
         if cursor is None or cursor.position > piece.start:
-            cursor = _Cursor(piece.start, _lines_from(store, key, file, piece.start, self._max_line_bytes))
+            lines_from = _lines_from(store, key, file, piece.start, self._max_line_bytes, self._columns)
+            cursor = _Cursor(piece.start, lines_from)
         lines = cursor.read(piece.start, piece.end)
         # Kept only after a good read: an iterator that raised would look like the end of the file.
         self._cursors[file] = cursor
@@ -110,22 +118,24 @@ class _Cursor:
         return lines
 
 
-def _lines_from(store: Store, key: str, file: InputFile, start: int, max_line_bytes: int) -> Iterator[Line]:
+def _lines_from(
+    store: Store, key: str, file: InputFile, start: int, max_line_bytes: int, columns: Columns | None
+) -> Iterator[Line]:
     """The rows of a file that is not plain JSONL, from the 0-based row `start` on."""
     if file.format == "parquet":
-        return _parquet_lines(store, key, file, start, max_line_bytes)
-    blocks = _blocks(store, key, file, 0, file.size_bytes)
+        with store.open(key, etag=file.etag) as stream:
+            yield from parquet_lines(stream, file.uri, start=start, max_line_bytes=max_line_bytes, columns=columns)
+        return
+
+    def blocks(at: int) -> Iterator[bytes]:
+        return _blocks(store, key, file, at, file.size_bytes)
+
     if file.format == "csv":
         lines = csv_lines(blocks, file.uri, max_line_bytes=max_line_bytes)
     else:
-        texts = decompressed(blocks, file.format.rpartition(".")[2])
+        texts = decompressed(blocks(0), file.format.rpartition(".")[2])
         lines = (line for _, line in LineSplitter(max_line_bytes=max_line_bytes).split(texts))
-    return islice(lines, start, None)
-
-
-def _parquet_lines(store: Store, key: str, file: InputFile, start: int, max_line_bytes: int) -> Iterator[Line]:
-    with store.open(key, etag=file.etag) as stream:
-        yield from parquet_lines(stream, file.uri, start=start, max_line_bytes=max_line_bytes)
+    yield from islice(lines, start, None)
 
 
 def _blocks(store: Store, key: str, file: InputFile, start: int, end: int) -> Iterator[bytes]:

@@ -15,13 +15,16 @@ class Line:
     number is 1-based in its file; offset is the byte offset of the line (in the decompressed text of compressed files,
     0 in tables); raw has no newline, no one trailing carriage return and, at byte 0 of a file, no byte order mark.
     problem: None; "line_too_long" (raw is the first 256 bytes); "truncated" (a compressed stream ended early or is
-    damaged) or "expansion_limit" (it grew beyond measure): raw is the part of the line that was there.
+    damaged) or "expansion_limit" (it grew beyond measure): raw is the part of the line that was there. Of a row of a
+    table also "invalid_utf8", "malformed_json" (a cell cannot be JSON) and "not_an_object" (it is no row): raw is the
+    beginning of the rest of it. detail: what a person should know of the problem, beside its word.
     """
 
     number: int
     offset: int
     raw: bytes
     problem: str | None = None
+    detail: str = ""
 
     @property
     def is_blank(self) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from batch.beginnings import WINDOW_ROWS
+from batch.columns import needed_columns
 from batch.errors import BatchError
 from batch.job_store import JobStore
 from batch.records import Commit, Crash, EngineReport, Stop
@@ -82,8 +83,8 @@ class Replica:
         self._name = name
         self._past = past
         self._decoder = Decoder(self._spec)
-        self._reader = PieceReader(max_line_bytes=self._spec.max_line_bytes)
         self._needs_engine = asyncio.Event()
+        self._reader = PieceReader(max_line_bytes=self._spec.max_line_bytes, columns=needed_columns(self._spec))
         self._engine = asyncio.ensure_future(starting)
         self._admission = Admission(past.unexplained_deaths)
         self._shared = SharedAnswers()

@@ -57,7 +57,7 @@ def test_files_of_every_format_make_one_output_in_the_order_given(terminal: Term
     by_id = {row["custom_id"]: row for row in results}
     assert content(by_id["csv-0"]) == "Please: what, is\ncsv 0?"
     assert content(by_id["zst-699"]) == "Please: what is zst 699?"
-    assert by_id["csv-2"]["metadata"] == {"level": ""}
+    assert by_id["csv-2"]["metadata"] == {}
     assert by_id["parquet-1"]["metadata"] == {"level": 1, "day": "2026-01-31"}
     assert by_id["zst-5"]["metadata"] == {"level": 5}
     assert [(row["custom_id"], row["error"]["code"], row["error"]["line"]) for row in errors] == [

@@ -143,6 +143,14 @@ def test_an_input_of_an_unknown_format_is_told(tmp_path: Path) -> None:
         make_plan(spec_over(tmp_path / "a.xlsx"))
 
 
+def test_an_input_that_is_not_what_its_name_says_is_told_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(gzip.compress(b"{}\n"))
+    (tmp_path / "b.parquet").write_bytes(b"PAR1\xff\xff\xff\xffPAR1")
+    for name in ("a.jsonl", "b.parquet"):
+        with pytest.raises(UsageError, match=name):
+            make_plan(spec_over(tmp_path / name))
+
+
 def test_an_input_that_changed_after_planning_is_told(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [{"prompt": "x"}])
     spec = spec_over(path)

@@ -49,6 +49,22 @@ def test_an_openai_line_goes_to_the_engine_untouched() -> None:
 
 
 @pytest.mark.parametrize(
+    ("row", "endpoint"),
+    [
+        ({"messages": None, "prompt": "1+1="}, "/v1/completions"),
+        ({"messages": None, "prompt": None, "input": "a"}, "/v1/embeddings"),
+        ({"messages": MESSAGES, "prompt": None, "input": None}, CHAT),
+    ],
+)
+def test_an_input_that_is_null_chooses_no_endpoint(row: dict[str, object], endpoint: str) -> None:
+    """Rows of several kinds that went through a table have every kind's field."""
+    given = {name: value for name, value in row.items() if value is not None}
+    assert request_of(row) == Request("rows.jsonl:1", endpoint, {**given, "model": "tiny"})
+    assert request_of({"custom_id": "a", "body": row}).endpoint == endpoint
+    assert "messages: missing" in failure_of({"messages": None, "prompt": None}).message
+
+
+@pytest.mark.parametrize(
     ("body", "endpoint"),
     [({"messages": MESSAGES}, CHAT), ({"prompt": "1+1="}, "/v1/completions"), ({"input": "a"}, "/v1/embeddings")],
 )

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,15 @@ def test_a_symbolic_link_to_a_file_elsewhere_is_an_input(tmp_path: Path) -> None
     (tmp_path / "snapshot" / "x.jsonl").symlink_to("../blob")
     [file] = find_inputs([str(tmp_path / "snapshot")])
     assert (file.uri, file.size_bytes) == (f"file://{tmp_path}/snapshot/x.jsonl", 3)
+
+
+def test_a_file_that_is_no_regular_file_is_refused_by_name_and_in_a_folder(tmp_path: Path) -> None:
+    """A pipe reads as nothing: its job would end completed, with 0 rows."""
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "link.csv").symlink_to("pipe.jsonl")
+    for named in ("pipe.jsonl", "link.csv", "*.jsonl", ""):
+        with pytest.raises(UnsupportedFormat, match=r"(pipe|link)\..* is a named pipe, not a regular file"):
+            find_inputs([str(tmp_path / named)])
+    (tmp_path / "zero.parquet").symlink_to("/dev/zero")
+    with pytest.raises(UnsupportedFormat, match=r"zero\.parquet is a device"):
+        find_inputs([str(tmp_path / "zero.parquet")])
