@@ -27,12 +27,12 @@ def audit(job: JobStore, *, thorough: bool) -> Audit:
     owners: dict[str, Commit] = {}
     strangers = []
     for commit in commits.values():
-        for kind, part in commit.parts:
+        for kind, part in commit.output.by_kind:
             if layout.is_part(kind, part.key) and part.key not in owners:
                 owners[part.key] = commit
             else:
                 strangers.append((commit, part, f"is no part of shard {commit.shard}"))
-    own = [part for commit in commits.values() for _, part in commit.parts if owners.get(part.key) is commit]
+    own = [part for commit in commits.values() for part in commit.output.parts if owners.get(part.key) is commit]
     damaged = [(owners[part.key], part, problem) for part, problem in job.damage(own, thorough=thorough)]
     found = strangers + damaged
     for commit, part, problem in found:

@@ -241,8 +241,7 @@ class JobStore(PartStore):
         manifest = self.manifest()
         if manifest is not None:
             return list(manifest.results if kind == "results" else manifest.errors)
-        found = (commit.results if kind == "results" else commit.errors for commit in self.commits().values())
-        return [part for part in found if part is not None]
+        return [part for commit in self.commits().values() for part in commit.output.of(kind)]
 
     def lines(self, kind: PartKind) -> Iterator[bytes]:
         """The output's lines in the order of `parts`, without newline, one part in memory at a time.

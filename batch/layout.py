@@ -87,6 +87,11 @@ def part(kind: PartKind, shard: int, attempt: str, suffix: str = "jsonl") -> str
     return f"{kind}/part-{shard:05d}-{attempt}.{suffix}"
 
 
+def further(attempt: str, number: int) -> str:
+    """The name of a try at a shard in the key of its part `number`, counted from 0: the keys sort as the parts do."""
+    return f"{attempt}_{number:04d}" if number else attempt
+
+
 def is_part(kind: str, key: str) -> bool:
     """Whether a key is one of a part: a plain name in the folder of its kind."""
     name = key.removeprefix(f"{kind}/")

@@ -12,7 +12,7 @@ import orjson
 from batch import layout
 from batch.errors import JobFailed
 from batch.plan import Continuation, Plan
-from batch.records import FORMAT, Commit, CorruptRecord, Part, Scalar, Stop, decode_record
+from batch.records import FORMAT, Commit, CorruptRecord, OutputParts, Part, Scalar, Stop, decode_record
 from batch.result import Usage
 from batch.shards import Shard
 from batch.spec import JobSpec
@@ -114,19 +114,6 @@ class Closing:
     model_revision: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class OutputParts:
-    """The parts of the output, in input order."""
-
-    results: tuple[Part, ...]
-    errors: tuple[Part, ...]
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """Those of both kinds."""
-        return self.results + self.errors
-
-
 def close_ledger(
     spec: JobSpec,
     plan: Plan,
@@ -142,7 +129,7 @@ def close_ledger(
     """
     in_order = [_checked(shard, commits) for shard in plan.shards]
     _check_inputs(plan)
-    output = output or _committed_parts(in_order)
+    output = output or OutputParts.joined(commit.output for commit in in_order)
     _check_output(output, in_order)
     failed_by_code: dict[str, int] = {}
     for commit in in_order:
@@ -197,11 +184,11 @@ def _checked(shard: Shard, commits: Mapping[int, Commit]) -> Commit:
     commit = commits.get(shard.index)
     if commit is None:
         raise LedgerOpen(f"shard {shard.index} has no commit: its {shard.rows} rows have no result; run again")
-    for kind, counted, part in (
-        ("results", commit.succeeded, commit.results),
-        ("errors", commit.failed, commit.errors),
+    for kind, counted, parts in (
+        ("results", commit.succeeded, commit.output.results),
+        ("errors", commit.failed, commit.output.errors),
     ):
-        stored = part.rows if part else 0
+        stored = sum(part.rows for part in parts)
         if stored != counted:
             raise LedgerOpen(f"shard {shard.index}: the commit counts {counted} {kind}, its part holds {stored} rows")
     done = commit.succeeded + commit.failed
@@ -221,13 +208,6 @@ def _check_inputs(plan: Plan) -> None:
                 f"{planned.uri}: {planned.lines} lines, but {planned.blank} blank + {rows} with a result "
                 f"= {planned.blank + rows}"
             )
-
-
-def _committed_parts(in_order: list[Commit]) -> OutputParts:
-    return OutputParts(
-        tuple(commit.results for commit in in_order if commit.results),
-        tuple(commit.errors for commit in in_order if commit.errors),
-    )
 
 
 def _check_output(output: OutputParts, in_order: list[Commit]) -> None:

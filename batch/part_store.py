@@ -12,8 +12,8 @@ from batch.damage import find_damage
 from batch.errors import JobFailed
 from batch.layout import PartKind
 from batch.own_objects import OwnObjects
-from batch.parts import JSONL, PartFormat, decode_part, encode_part
-from batch.records import Part
+from batch.parts import JSONL, MAX_PART_BYTES, PartFormat, decode_part, encode_part, in_parts
+from batch.records import OutputParts, Part
 from connectors.inputs import COPY, InputFile
 from connectors.store import Store
 
@@ -64,13 +64,15 @@ class PartStore:
         results: Sequence[bytes],
         errors: Sequence[bytes],
         part_format: PartFormat,
-    ) -> tuple[Part | None, Part | None]:
-        """Write a shard's lines as `write_part` does; None for a part without lines."""
-        write = partial(self.write_part, shard=shard, attempt=attempt, part_format=part_format)
-        return (
-            write("results", lines=results) if results else None,
-            write("errors", lines=errors) if errors else None,
-        )
+    ) -> OutputParts:
+        """Write a shard's lines as `write_part` does, in as many parts of each kind as they need."""
+        write = partial(self.write_part, shard=shard, part_format=part_format)
+
+        def written(kind: PartKind, lines: Sequence[bytes]) -> Iterator[Part]:
+            for number, some in enumerate(in_parts(lines, MAX_PART_BYTES)):
+                yield write(kind, attempt=layout.further(attempt, number), lines=some)
+
+        return OutputParts(tuple(written("results", results)), tuple(written("errors", errors)))
 
     def discard(self, parts: Sequence[Part]) -> None:
         """Delete parts that no commit names, nor ever will: another attempt has committed their shard."""

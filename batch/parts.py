@@ -40,6 +40,21 @@ class PartFormat:
 
 JSONL = PartFormat("jsonl")
 
+MAX_PART_BYTES = 64 << 20
+"""Of lines, with their newlines; a line that is longer has a part of its own."""
+
+
+def in_parts(lines: Sequence[bytes], max_bytes: int) -> Iterator[Sequence[bytes]]:
+    """Yield the lines in as few runs as hold at most so many bytes each."""
+    start = size_bytes = 0
+    for at, line in enumerate(lines):
+        if at > start and size_bytes + len(line) + 1 > max_bytes:
+            yield lines[start:at]
+            start, size_bytes = at, 0
+        size_bytes += len(line) + 1
+    if lines:
+        yield lines[start:]
+
 
 def encode_part(lines: Sequence[bytes], part_format: PartFormat) -> bytes:
     """Return the whole part: one line each, in the given order. Raises ValueError for a line that would be several."""

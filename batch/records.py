@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -21,6 +22,7 @@ from batch.layout import PartKind
 from batch.result import Usage
 
 FORMAT = 1
+PART_KINDS: tuple[PartKind, ...] = ("results", "errors")
 
 Scalar = str | int | float | bool | None
 T = TypeVar("T")
@@ -103,10 +105,39 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputParts:
+    """The parts of an output, in its order."""
+
+    results: tuple[Part, ...] = ()
+    errors: tuple[Part, ...] = ()
+
+    @classmethod
+    def joined(cls, outputs: Iterable[OutputParts]) -> OutputParts:
+        """The parts of outputs that follow each other."""
+        of_each = list(outputs)
+        return cls(*(tuple(part for output in of_each for part in output.of(kind)) for kind in PART_KINDS))
+
+    def of(self, kind: PartKind) -> tuple[Part, ...]:
+        """Those of one kind."""
+        return self.results if kind == "results" else self.errors
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Those of both kinds."""
+        return self.results + self.errors
+
+    @property
+    def by_kind(self) -> list[tuple[PartKind, Part]]:
+        """All of them, each with its kind."""
+        return [(kind, part) for kind in PART_KINDS for part in self.of(kind)]
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """The receipt that makes a shard's parts the output of that shard.
 
     `copied`: how many of the succeeded rows got a copy of the answer to an equal request; `usage` has nothing for them.
+    `more`: the parts after the first of each kind, where the lines are too many bytes for one.
     """
 
     shard: int
@@ -118,6 +149,7 @@ class Commit:
     failed_by_code: dict[str, int] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     copied: int = 0
+    more: OutputParts = field(default_factory=OutputParts)
 
     @property
     def failed(self) -> int:
@@ -130,10 +162,10 @@ class Commit:
         return Tally(self.succeeded, self.failed, self.usage.prompt_tokens, self.usage.completion_tokens)
 
     @property
-    def parts(self) -> list[tuple[PartKind, Part]]:
-        """The parts that it names, each with its kind."""
-        named: tuple[tuple[PartKind, Part | None], ...] = (("results", self.results), ("errors", self.errors))
-        return [(kind, part) for kind, part in named if part is not None]
+    def output(self) -> OutputParts:
+        """All the parts that it names."""
+        results, errors = ((part,) if part else () for part in (self.results, self.errors))
+        return OutputParts(results + self.more.results, errors + self.more.errors)
 
 
 @dataclass(frozen=True, slots=True)

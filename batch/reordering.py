@@ -17,9 +17,9 @@ import orjson
 from batch.beginnings import Beginnings, sort_key
 from batch.columns import needed_columns
 from batch.job_store import JobStore
-from batch.manifest import LedgerOpen, OutputParts
+from batch.manifest import LedgerOpen
 from batch.plan import Plan, max_shard_bytes, read_lines
-from batch.records import Commit, Part
+from batch.records import Commit, OutputParts
 from batch.result import row_id
 from batch.rows import read_rows
 from batch.shards import Shard, Span, max_lines
@@ -94,14 +94,13 @@ def in_input_order(job: JobStore, plan: Plan, commits: Mapping[int, Commit], *, 
                 there = committed.get(shard.spans)
                 yield there or _Lines(shard, list(islice(in_order, shard.rows)))
 
-        def parts(source: Commit | _Lines) -> tuple[Part | None, Part | None]:
-            return (source.results, source.errors) if isinstance(source, Commit) else source.write(job, attempt)
+        def parts(source: Commit | _Lines) -> OutputParts:
+            return source.output if isinstance(source, Commit) else source.write(job, attempt)
 
         written = list(_mapped(pool, parts, taken()))
         if next(in_order, None) is not None:
             raise LedgerOpen("the shards' parts hold more rows than the inputs")
-    results, errors = zip(*written, strict=True)
-    return OutputParts(tuple(part for part in results if part), tuple(part for part in errors if part))
+    return OutputParts.joined(written)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,7 @@ class _Lines:
     shard: Shard
     lines: list[tuple[int, bytes]]
 
-    def write(self, job: JobStore, attempt: str) -> tuple[Part | None, Part | None]:
+    def write(self, job: JobStore, attempt: str) -> OutputParts:
         (span,), numbers = self.shard.spans, {number for number, _ in self.lines}
         expected = range(span.piece.first_line, span.end_line)
         if len(numbers) != self.shard.rows or not numbers.issubset(expected):
@@ -163,12 +162,12 @@ def _settled(job: JobStore, plan: Plan, shard: Shard, commit: Commit) -> list[tu
     rows = read_rows(plan, shard, reader)
     lines = {row_id(spec.job_id, row.input, row.line.number): row for row in rows}
     settled = []
-    for kind, part in ((_RESULT, commit.results), (_ERROR, commit.errors)):
-        for line in job.lines_of(part) if part else ():
+    for kind, part in commit.output.by_kind:
+        for line in job.lines_of(part):
             row = lines.pop(orjson.loads(line)["id"], None)
             if row is None:
                 raise LedgerOpen(f"shard {shard.index}: its parts hold a row that is not its own, or one twice")
-            settled.append((row.input, row.line.number, kind + line))
+            settled.append((row.input, row.line.number, (_RESULT if kind == "results" else _ERROR) + line))
     if lines:
         raise LedgerOpen(f"shard {shard.index}: {len(lines)} of its rows are in no part")
     return settled

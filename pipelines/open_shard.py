@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from batch.job_store import JobStore
-from batch.records import Commit, Stop, StopState, Tally
+from batch.records import Commit, OutputParts, Stop, StopState, Tally
 from batch.request import Request
 from batch.result import EXCERPT_BYTES, Code, Result, RowFailure, Success, Usage, encode_result, row_id, sentence
 from batch.rows import Row
@@ -114,14 +114,23 @@ def commit_shard(job: JobStore, spec: JobSpec, opened: OpenShard, *, epoch: int,
             assert result is not None
             failed.append(encoded)
             codes[result.code] += 1
-    results, errors = job.write_parts(
-        index, attempt=attempt, results=succeeded, errors=failed, part_format=spec.part_format
+    output = job.write_parts(index, attempt=attempt, results=succeeded, errors=failed, part_format=spec.part_format)
+    (results, *more_results), (errors, *more_errors) = output.results or (None,), output.errors or (None,)
+    ours = Commit(
+        shard=index,
+        epoch=epoch,
+        attempt=attempt,
+        results=results,
+        errors=errors,
+        succeeded=len(succeeded),
+        failed_by_code=dict(codes),
+        usage=opened.usage(),
+        copied=sum(answer.is_copy for answer in opened.answers()),
+        more=OutputParts(tuple(more_results), tuple(more_errors)),
     )
-    copied = sum(answer.is_copy for answer in opened.answers())
-    ours = Commit(index, epoch, attempt, results, errors, len(succeeded), dict(codes), opened.usage(), copied)
     standing = job.commit(ours)
     if standing.attempt != attempt:  # the same sleeper, who slept after it had looked
-        job.discard([part for part in (results, errors) if part])
+        job.discard(output.parts)
     return standing
 
 

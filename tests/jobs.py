@@ -131,12 +131,14 @@ class Worker:
         bad = [line for line, result in zip(encoded, results, strict=True) if isinstance(result, RowFailure)]
         codes = [result.code for result in results if isinstance(result, RowFailure)]
         attempt = f"e{epoch}-{self.name}"
+        output = self.job.write_parts(shard.index, attempt=attempt, results=good, errors=bad, part_format=JSONL)
         self.job.commit(
             Commit(
                 shard.index,
                 epoch,
                 attempt,
-                *self.job.write_parts(shard.index, attempt=attempt, results=good, errors=bad, part_format=JSONL),
+                next(iter(output.results), None),
+                next(iter(output.errors), None),
                 len(good),
                 {code.value: codes.count(code) for code in codes},
                 Usage(len(good), len(good)),

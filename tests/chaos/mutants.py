@@ -95,7 +95,7 @@ class EarlyGarbage(JobStore):
     def create_epoch(self, epoch: Epoch) -> bool:
         is_ours = super().create_epoch(epoch)
         commits = self.commits().values()
-        named = {part.key for commit in commits for part in (commit.results, commit.errors) if part}
+        named = {part.key for commit in commits for part in commit.output.parts}
         for prefix in PART_PREFIXES:
             for found in self._store.list(prefix):
                 if found.key not in named:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batch.parts import JSONL, PartFormat, decode_part, encode_part
+from batch.parts import JSONL, PartFormat, decode_part, encode_part, in_parts
 from batch.result import Code, Place, RowFailure, Success, Usage, encode_result
 
 PARQUET = PartFormat("parquet")
@@ -113,3 +113,16 @@ def test_a_body_of_any_shape_has_a_row_in_parquet(body: object) -> None:
     assert row == {"custom_id": "a", "line": line.decode()} | dict.fromkeys(
         ("finish_reason", "prompt_tokens", "completion_tokens", "usage", "error")
     )
+
+
+@pytest.mark.parametrize(
+    ("lengths", "runs"),
+    [([], []), ([9], [1]), ([4, 4], [2]), ([4, 5], [1, 1]), ([30, 1, 1, 30, 4, 4, 1], [1, 2, 1, 2, 1])],
+)
+def test_lines_that_are_too_many_bytes_become_several_parts(lengths: list[int], runs: list[int]) -> None:
+    lines = [b"x" * length for length in lengths]
+
+    found = list(in_parts(lines, max_bytes=10))
+
+    assert [len(run) for run in found] == runs
+    assert [line for run in found for line in run] == lines

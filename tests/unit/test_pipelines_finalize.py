@@ -1,7 +1,7 @@
 """The closing of the ledger."""
 
 import pytest
-from engines import ScriptedEngine, ids, planned_job, rows, started
+from engines import ScriptedEngine, ids, planned_job, rows, run_job, started
 from fast_loop import run_fast
 from jobs import ENGINE, HOLDER, FakeClock
 
@@ -10,7 +10,9 @@ from batch.lease import claim
 from batch.manifest import FinalState, LedgerOpen, Manifest
 from batch.plan import Plan
 from batch.records import Stop, StopState
+from batch.result import Usage
 from connectors.registry import open_store
+from pipelines.engines.base import Answer
 from pipelines.finalize import finalize
 from pipelines.replica import Replica
 
@@ -51,6 +53,22 @@ def test_all_commits_make_a_ledger_that_closes(job: JobStore) -> None:
     assert manifest.failed_by_code == {"malformed_json": 1}
     assert manifest.engine == ENGINE
     assert job.manifest() == manifest
+
+
+def test_a_shard_with_long_answers_has_parts_of_64_mib_at_most() -> None:
+    text = b"x" * (30 << 20)
+    engine = ScriptedEngine(lambda request, _: Answer(200, b'{"text": "%b"}' % text, Usage()))
+    job = planned_job([*rows(3), b"not json"])
+    claim(job, HOLDER, clock=FakeClock())
+    run_job(job, engine)
+
+    manifest = closed(job)
+
+    assert [part.rows for part in manifest.results] == [2, 1]
+    assert max(part.bytes for part in manifest.results) < 64 << 20
+    assert sorted(part.key for part in manifest.results) == [part.key for part in manifest.results]
+    assert ids(job) == ["r0", "r1", "r2"]
+    assert [part.rows for part in manifest.errors] == [1]
 
 
 def test_a_shard_without_commit_leaves_the_ledger_open(job: JobStore) -> None:
