@@ -8,7 +8,6 @@ import gc
 import logging
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from threading import Thread
@@ -115,8 +114,10 @@ class EngineHost:
     def _end_with_actor(self, loop: asyncio.AbstractEventLoop, opening: "asyncio.Future[Replica]") -> NoReturn:
         """Keep what was answered since the last time, so that an interruption costs nothing, and end this process."""
         keeping = asyncio.run_coroutine_threadsafe(self._keep_last(opening), loop)
-        with suppress(Exception):  # a cache: whatever keeps it from being written costs some rows of work
+        try:
             keeping.result(KEEP_WITHIN_S)
+        except Exception as error:  # noqa: BLE001 - a cache: what keeps it from being written costs some rows of work
+            logger.warning("the last answers are not kept: %s", repr(error))
         os._exit(ACTOR_GONE_EXIT)
 
     async def _keep_last(self, opening: "asyncio.Future[Replica]") -> None:
