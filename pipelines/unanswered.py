@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Iterator
 from uuid import uuid4
 
+from batch.audit import audit
 from batch.job_store import JobStore
 from batch.plan import UNREAD, Plan
 from batch.records import Commit, Stop
@@ -20,8 +21,8 @@ def standing_plan(job: JobStore) -> Plan:
 
 
 def end_rows(job: JobStore, plan: Plan, stop: Stop, *, epoch: int) -> Iterator[Commit]:
-    """End every row of the shards that have no commit; yield the commits as they come."""
-    committed = job.committed_shards()
+    """End every row of the shards that have no commit, or one whose parts are gone; yield the commits as they come."""
+    committed = audit(job, thorough=False).commits
     waiting = [shard.index for shard in plan.shards if shard.index not in committed]
     if not waiting:
         return
