@@ -32,7 +32,12 @@ Fields = dict[str, Any]
 
 # A body without a URL is told by the field that holds its input.
 INPUTS = {"messages": CHAT, "prompt": COMPLETIONS, "input": EMBEDDINGS}
-_ERROR_TYPES = {400: "BadRequestError", 404: "NotFoundError", 500: "InternalServerError"}
+_ERROR_TYPES = {
+    400: "BadRequestError",
+    404: "NotFoundError",
+    405: "Method Not Allowed",
+    500: "InternalServerError",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +225,7 @@ def _endpoint(row: Fields, body: Body) -> str:
     method, url = row.get("method"), row.get("url")
     if method is not None and method != "POST":
         problem = Problem("method", f"method={shown(method)}: expected POST")
-        raise _Refused(Code.UNSUPPORTED_ENDPOINT, problem, 400)
+        raise _Refused(Code.UNSUPPORTED_ENDPOINT, problem, 405)
     if url is None:
         return _endpoint_of(body)
     endpoint = _URLS.get(url.rstrip("/")) if isinstance(url, str) else None
@@ -228,7 +233,7 @@ def _endpoint(row: Fields, body: Body) -> str:
         near = difflib.get_close_matches(str(url), ENDPOINTS, n=1)
         hint = f"did you mean {near[0]}? Expected" if near else "expected"
         problem = Problem("url", f"url={shown(url)}: {hint} one of {', '.join(ENDPOINTS)}")
-        raise _Refused(Code.UNSUPPORTED_ENDPOINT, problem, 400)
+        raise _Refused(Code.UNSUPPORTED_ENDPOINT, problem, 404)
     return endpoint
 
 

@@ -4,6 +4,8 @@ Rows wait in generations: those that come while one generation is let in form th
 sorted by how they begin, so that the engine computes what they share once, while it has it. At the end of a job those
 that may take longest come first, so that no long row is left to run alone. Suspects come last.
 
+Rows that would change their neighbours' answers are let in apart, among their own kind.
+
 A suspect is a row that was in flight when an engine died. After one death it runs among at most 16 suspects, after
 two alone; the third shows that it is the one. An engine that dies of no single row may have had too many at once:
 the next one gets half as many, and twice as many again when it has done well. Knows nothing of requests and answers.
@@ -21,9 +23,11 @@ FEWEST_AT_ONCE = 16
 ROWS_BEFORE_MORE = 1000
 """Rows answered before an engine that gets half the window gets twice as many; twice as long for each further half."""
 
-Turn = tuple[int, int, int, bytes, int]
-"""When a row in the line is let in: its generation, the engines that died beside it, its rank, how it begins, and its
-number."""
+Company = tuple[int, bool]
+"""Who may be in flight together: rows beside which equally many engines died, and that are all apart, or none is."""
+
+Turn = tuple[int, Company, int, bytes, int]
+"""When a row in the line is let in: its generation, its company, its rank, how it begins, and its number."""
 
 
 class Admission:
@@ -41,7 +45,7 @@ class Admission:
         self._free = 0
         self._is_closed = False
         self._in_flight = 0
-        self._deaths = 0  # of the rows in flight: they all have the same number
+        self._company: Company = (0, False)  # of the rows in flight
         self._generation = 0  # of the last row that was let in
         self._line: list[tuple[Turn, asyncio.Future[None]]] = []
         self._numbers = count()
@@ -57,10 +61,11 @@ class Admission:
         """Let no row in any more: the engine is dead, and its process about to end."""
         self._is_closed = True
 
-    async def enter(self, beginning: bytes, deaths: int, *, rank: int = 0) -> None:
+    async def enter(self, beginning: bytes, deaths: int, *, rank: int = 0, apart: bool = False) -> None:
         """Wait until a row beside which `deaths` engines died may join those in flight; the lowest `rank` first."""
         let_in = asyncio.get_running_loop().create_future()
-        heappush(self._line, ((self._generation + 1, deaths, rank, beginning, next(self._numbers)), let_in))
+        turn = (self._generation + 1, (deaths, apart), rank, beginning, next(self._numbers))
+        heappush(self._line, (turn, let_in))
         self._let_in()
         try:
             await let_in
@@ -87,17 +92,18 @@ class Admission:
 
     def _let_in(self) -> None:
         while self._line and self._free and not self._is_closed:
-            (generation, deaths, *_), let_in = self._line[0]
+            (generation, company, *_), let_in = self._line[0]
             if not let_in.cancelled():
-                if not self._may_join(deaths):
+                if not self._may_join(company):
                     return
-                self._generation, self._deaths = generation, deaths
+                self._generation, self._company = generation, company
                 self._free -= 1
                 self._in_flight += 1
                 let_in.set_result(None)
             heappop(self._line)
 
-    def _may_join(self, deaths: int) -> bool:
+    def _may_join(self, company: Company) -> bool:
         if not self._in_flight:
             return True
-        return deaths == self._deaths and (deaths not in TOGETHER or self._in_flight < TOGETHER[deaths])
+        deaths, _ = company
+        return company == self._company and (deaths not in TOGETHER or self._in_flight < TOGETHER[deaths])

@@ -1,4 +1,4 @@
-"""What decides when a request is asked: how it begins, and how long its answer may get.
+"""What decides when a request is asked: how it begins, how long its answer may get, and whom it may be asked beside.
 
 Knows nothing of rows and of who is asked.
 """
@@ -17,6 +17,14 @@ def beginning(request: Request) -> bytes:
     body = request.body
     asked = next((body[name] for name in ("messages", "prompt", "input", "query") if name in body), None)
     return dumps([body.get("model"), body.get("tools"), asked])
+
+
+def is_apart(request: Request) -> bool:
+    """Whether a request would change what others in the engine are answered, those of its own kind excepted.
+
+    While one row wants the log-probabilities of tokens by their ids, vLLM's sampler gives no row its likeliest tokens.
+    """
+    return bool(request.body.get("logprob_token_ids"))
 
 
 def rank(request: Request, *, at_end: bool, begin_alike: bool) -> int:

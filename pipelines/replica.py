@@ -34,7 +34,7 @@ from pipelines.engines.base import Answer, Engine, EngineDead
 from pipelines.engines.retries import settled
 from pipelines.journal import NO_PAST, Past, encode_segment
 from pipelines.open_shard import OpenShard, commit_shard
-from pipelines.ordering import beginning, rank
+from pipelines.ordering import beginning, is_apart, rank
 from pipelines.sharing import SharedAnswers, request_key
 
 logger = logging.getLogger(__name__)
@@ -276,7 +276,7 @@ class Replica:
         self._in_line[place] = request
         self._needs_engine.set()
         try:
-            await self._admission.enter(begins, deaths, rank=place_in_line)
+            await self._admission.enter(begins, deaths, rank=place_in_line, apart=is_apart(request))
         finally:
             del self._in_line[place]
         self._note_first()

@@ -20,7 +20,7 @@ from pipelines.models.questions import held_out_questions
 SERVED_NAME = "arithmetic"
 QUESTIONS = 200
 ENGINE = {"dtype": "float32", "max_model_len": "2048", "tool_call_parser": "hermes"}
-NOT_SHARED = frozenset({"id", "request_id", "created", "system_fingerprint"})
+NOT_SHARED = frozenset({"id", "request_id", "created", "created_at", "completed_at", "system_fingerprint"})
 TOOLS_FLAG = "enable_auto_tool_choice"
 CPU_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_WAIT_POLICY": "passive", "VLLM_NO_USAGE_STATS": "1"}
 
@@ -127,13 +127,13 @@ def run_batch(requests: Path, output: Path) -> dict[str, Row]:
 
 
 @contextmanager
-def server() -> Iterator[str]:
+def server(*flags: str) -> Iterator[str]:
     """An OpenAI-compatible vLLM server on loopback; yields its base URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(command + _vllm_flags(), env=os.environ | CPU_ENVIRONMENT)
+    process = subprocess.Popen([*command, *_vllm_flags(), *flags], env=os.environ | CPU_ENVIRONMENT)
     try:
         _await_answer(f"http://127.0.0.1:{port}/health", process)
         yield f"http://127.0.0.1:{port}/v1"

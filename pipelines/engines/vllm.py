@@ -120,7 +120,7 @@ class VllmEngine:
     async def answer(self, request: Request) -> Answer:
         endpoint = self._endpoints.get(request.endpoint)
         if endpoint is None or endpoint.handle is None:
-            return _refused(create_error_response(f"Model does not support endpoint: {request.endpoint}"), None)
+            return _no_such_endpoint(request.endpoint)
         model = request.body.get("model")
         try:
             answer = await self._answer_plain(request)
@@ -265,6 +265,12 @@ def _usage(usage: dict[str, Any]) -> Usage:
     )
 
 
+def _no_such_endpoint(endpoint: str) -> Answer:
+    message = f"Model does not support endpoint: {endpoint}"
+    response = create_error_response(message, err_type="NotFoundError", status_code=HTTPStatus.NOT_FOUND)
+    return Answer(HTTPStatus.NOT_FOUND, response.model_dump_json().encode(), Usage(), Code.UNSUPPORTED_ENDPOINT)
+
+
 def _refused(response: ErrorResponse, model: object) -> Answer:
     error = response.error
     if error.code == HTTPStatus.NOT_FOUND:
@@ -273,8 +279,6 @@ def _refused(response: ErrorResponse, model: object) -> Answer:
         code = Code.INTERNAL
     elif error.param in ("input_text", "input_tokens") or "maximum context length" in error.message:
         code = Code.PROMPT_TOO_LONG
-    elif "does not support endpoint" in error.message:
-        code = Code.UNSUPPORTED_ENDPOINT
     else:
         code = Code.INVALID_PARAMETER
     return Answer(error.code, response.model_dump_json().encode(), Usage(), code)

@@ -33,7 +33,9 @@ from pipelines.models.questions import held_out_questions
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(600)]
 
-REFUSED = {"bad-url": 400, "stream": 400, "wrong-model": 404, "too-long": 400, "no-embeddings": 400}
+REFUSED = {"bad-url": 404, "stream": 400, "wrong-model": 404, "too-long": 400, "no-embeddings": 404}
+RUN_BATCHS_OWN = {"bad-url": 400, "no-embeddings": 400}
+"""Where vLLM's batch runner and its server give two statuses, ours is the server's."""
 
 
 @pytest.fixture(scope="session")
@@ -77,10 +79,11 @@ def test_bodies_and_status_codes_are_those_of_vllm_run_batch(
     assert set(theirs) == set(ours.rows)
     for custom_id, their_row in theirs.items():
         their, our = their_row["response"], ours.rows[custom_id]["response"]
-        assert our["status_code"] == their["status_code"], custom_id  # type: ignore[index]
+        assert our["status_code"] == REFUSED.get(custom_id, their["status_code"]), custom_id  # type: ignore[index]
         if custom_id not in REFUSED:
             assert comparable(our["body"]) == near(comparable(their["body"])), custom_id  # type: ignore[index]
-    assert {custom_id: theirs[custom_id]["response"]["status_code"] for custom_id in REFUSED} == REFUSED  # type: ignore[index]
+    told = {custom_id: theirs[custom_id]["response"]["status_code"] for custom_id in REFUSED}  # type: ignore[index]
+    assert told == REFUSED | RUN_BATCHS_OWN
     assert len(ours.rows["n-3"]["response"]["body"]["choices"]) == 3  # type: ignore[index]
     # A model of arithmetic has little to say in tool calls; that it was made to try shows that the tools reached it.
     called = ours.rows["tools"]["response"]["body"]["choices"][0]["message"]  # type: ignore[index]

@@ -5,20 +5,13 @@ from typing import Any
 from engines import ids, output, planned_job, row, run_job
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from random_rows import nested
 
 from batch.plan import read_lines
 from batch.request import CHAT, ENDPOINTS, Decoder, Request
 from batch.result import Code
 from batch.strict_json import dumps
 from pipelines.engines.echo import EchoEngine
-
-
-def nested(depth: int) -> object:
-    value: object = 1
-    for level in range(depth):
-        value = [value] if level % 2 else {"": value}
-    return value
-
 
 LARGE = [2**63, 2**64, 2**70, -(2**63) - 1, -(2**70), 10**300]
 SCALARS = (

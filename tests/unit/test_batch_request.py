@@ -168,9 +168,6 @@ def server_answer(failure: RowFailure) -> dict[str, object]:
         ({"custom_id": "a", "body": {}}, Code.INVALID_PARAMETER, "messages"),
         ({"custom_id": "a", "url": CHAT, "body": {}}, Code.INVALID_PARAMETER, "messages"),
         ({"question": "1+1?"}, Code.INVALID_PARAMETER, "messages"),
-        (chat_line() | {"url": "/v1/images"}, Code.UNSUPPORTED_ENDPOINT, "url"),
-        (chat_line() | {"url": ["/v1"]}, Code.UNSUPPORTED_ENDPOINT, "url"),
-        (chat_line() | {"method": "GET"}, Code.UNSUPPORTED_ENDPOINT, "method"),
     ],
 )
 def test_what_a_server_would_refuse_is_refused_as_a_server_does(line: object, code: Code, field: str) -> None:
@@ -178,6 +175,23 @@ def test_what_a_server_would_refuse_is_refused_as_a_server_does(line: object, co
 
     assert (failure.code, failure.field, failure.status_code) == (code, field, 400)
     assert server_answer(failure)["type"] == "BadRequestError"
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "status_code", "kind"),
+    [
+        ({"url": "/v1/images"}, "url", 404, "NotFoundError"),
+        ({"url": ["/v1"]}, "url", 404, "NotFoundError"),
+        ({"method": "GET"}, "method", 405, "Method Not Allowed"),
+    ],
+)
+def test_what_no_server_has_a_route_for_gets_the_status_of_that(
+    line: dict[str, object], field: str, status_code: int, kind: str
+) -> None:
+    failure = failure_of(chat_line() | line)
+
+    assert (failure.code, failure.field, failure.status_code) == (Code.UNSUPPORTED_ENDPOINT, field, status_code)
+    assert server_answer(failure)["type"] == kind
 
 
 def test_a_row_for_another_model_is_told_what_to_do() -> None:

@@ -74,6 +74,31 @@ def test_suspects_come_last_and_few_at_a_time() -> None:
     assert crowds[22:] == [1, 1]
 
 
+def test_rows_that_are_apart_meet_their_own_kind_only() -> None:
+    inside: list[str] = []
+    met: list[set[str]] = []
+
+    async def pass_through(admission: Admission, kind: str) -> None:
+        await admission.enter(b"", 0, apart=kind == "apart")
+        inside.append(kind)
+        met.append(set(inside))
+        await asyncio.sleep(1)
+        inside.remove(kind)
+        admission.leave()
+
+    async def run() -> None:
+        admission = Admission()
+        async with asyncio.TaskGroup() as group:
+            for number in range(30):
+                group.create_task(pass_through(admission, "apart" if number % 3 else "usual"))
+                admission.open(8 if number == 10 else 0)
+                await asyncio.sleep(0.3)
+
+    run_fast(run())
+    assert len(met) == 30
+    assert all(len(kinds) == 1 for kinds in met)
+
+
 def test_a_row_that_gives_up_waiting_takes_no_place() -> None:
     async def run() -> None:
         admission = await full()
