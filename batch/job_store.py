@@ -98,7 +98,7 @@ class JobStore(PartStore):
 
     def create_plan(self, plan: Plan) -> Plan:
         """The plan that stands: the first one. JobFailed when shards of another plan are committed."""
-        if self.committed_shards() and self.plan() is None:
+        if self.commits() and self.plan() is None:
             raise JobFailed(
                 f"{self._own.address(layout.PLAN)} is gone, and shards of that plan are committed: bring it back, or "
                 f"delete {self.uri} and start again"
@@ -131,6 +131,10 @@ class JobStore(PartStore):
         if not self._own.stand():
             return Standing.GONE
         return Standing.OURS if self.epoch(epoch + 1) is None else Standing.SUPERSEDED
+
+    def check_in_place(self) -> None:
+        """Raise JobGone unless the job that this store was opened for is still there."""
+        self._own.check()
 
     def is_in_place(self) -> bool:
         """Whether the job that this store was opened for is still there."""

@@ -47,9 +47,20 @@ class OwnObjects:
         return self._decoded(create_once(self._store, layout.SPEC, content))
 
     def stand_on(self, key: str, content: bytes) -> None:
-        """From now on write only while what was written here stands."""
-        self.spec()
-        self._standing[key] = self._stamped(content)
+        """From now on write only while what was written here stands. JobGone where it does not.
+
+        It may have been written a moment too late, into the place of another job: so the spec is looked at after it.
+        """
+        self.check()
+        stamped = self._stamped(content)
+        if self._content(key) != stamped:
+            raise self._gone()
+        self._standing[key] = stamped
+
+    def check(self) -> None:
+        """Raise JobGone unless all stands."""
+        if not self.stand():
+            raise self._gone()
 
     def stand(self) -> bool:
         """Whether the job is still in its place, and what `stand_on` named."""
@@ -91,15 +102,18 @@ class OwnObjects:
     def _look(self) -> None:
         """Raise JobGone when the job is not in its place any more: a late write would be found in another job's.
 
-        The last that `stand_on` named is enough: it stands nowhere without a spec.
+        The last that `stand_on` named is enough: it was there beside the spec, and goes with it.
         """
         self.spec()
         key, content = next(reversed(self._standing.items()))
         if self._content(key) != content:
-            raise JobGone(
-                f"{self._store.uri} was emptied, or given to another job, while this one ran; it has stopped, and "
-                "writes nothing there any more. Start it again, with an output of its own"
-            )
+            raise self._gone()
+
+    def _gone(self) -> JobGone:
+        return JobGone(
+            f"{self._store.uri} was emptied, or given to another job, while this one ran; it has stopped, and writes "
+            "nothing there any more. Start it again, with an output of its own"
+        )
 
     def _refuse_remains(self) -> None:
         remains = (found.key for prefix in (layout.JOB_PREFIX, layout.MANIFEST) for found in self._store.list(prefix))

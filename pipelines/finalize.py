@@ -32,15 +32,16 @@ def finalize(job: JobStore, plan: Plan, *, epoch: int, engine: EngineIdentity, c
 
 
 def _close(job: JobStore, plan: Plan, *, epoch: int, engine: EngineIdentity, clock: Clock) -> Manifest:
+    job.check_in_place()
     audited = audit(job, thorough=True)
     _refuse_damage(audited.problems)
     commits = audited.commits
-    epochs = job.epochs()
+    epochs, now = job.epochs(), rfc3339(clock.now())
     closing = Closing(
         engine=engine,
         attempts=len(epochs),
-        started_at=epochs[0].started_at,
-        finished_at=rfc3339(clock.now()),
+        started_at=min((epoch.started_at for epoch in epochs), default=now),
+        finished_at=now,
     )
     output = in_input_order(job, plan, commits, attempt=f"e{epoch:04d}-in-order") if plan.copies else None
     stop = _effective(job.stop(), plan, commits)

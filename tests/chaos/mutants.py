@@ -1,6 +1,6 @@
 """Protocols that are known to be wrong, each one step away from the right one: the enumerator must find each out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -12,9 +12,10 @@ from batch import layout
 from batch.job_store import JobStore
 from batch.layout import PartKind
 from batch.manifest import Manifest
+from batch.own_objects import OwnObjects
 from batch.parts import JSONL, PartFormat
 from batch.plan import Plan
-from batch.records import Commit, Epoch, Part
+from batch.records import Commit, Epoch, Part, Void
 from connectors.errors import NotFound
 from connectors.inputs import InputFile
 from connectors.registry import open_store
@@ -56,6 +57,14 @@ class Racy(Wrapped):
             self.put(key, content)
             return True
         return False
+
+
+class Unsummed(Wrapped):
+    """A store whose etags say nothing of the bytes, as files on a disk."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.etag_is_checksum = False
 
 
 class CommitBeforeData(JobStore):
@@ -147,9 +156,79 @@ class OwnManifest(JobStore):
         return manifest
 
 
+class NoLives(OwnObjects):
+    """Records carry no life, and whatever stands is ours."""
+
+    def _stamped(self, content: bytes) -> bytes:
+        return content
+
+    def _opened(self, key: str, content: bytes) -> bytes:
+        return content
+
+
+class ReadAsOurs(OwnObjects):
+    """Lives are compared where something stands that was to be written, not where a record is read."""
+
+    def get(self, key: str) -> bytes | None:
+        content = self._content(key)
+        if content is None or not content.startswith(b'{"life"'):
+            return content
+        return b"{" + content.partition(b"\n")[2]
+
+
+class NoLook(OwnObjects):
+    """What is written is not held back where the job is gone."""
+
+    def _look(self) -> None:
+        self.spec()
+
+
+class NoRefusal(OwnObjects):
+    """A job is stored beside what another one left."""
+
+    def _refuse_remains(self) -> None:
+        pass
+
+
+class Over(JobStore):
+    """A job store over another kind of own objects."""
+
+    def __init__(self, kind: type[OwnObjects], store: Store) -> None:
+        super().__init__(store)
+        self._own = kind(store)
+
+
+class NoAudit(JobStore):
+    """The ledger is closed over what commits say."""
+
+    def damage(self, parts: Iterable[Part], *, thorough: bool) -> Iterator[tuple[Part, str]]:
+        return iter(())
+
+
+class SizesOnly(JobStore):
+    """Parts are looked at, but not into."""
+
+    def damage(self, parts: Iterable[Part], *, thorough: bool) -> Iterator[tuple[Part, str]]:
+        return super().damage(parts, thorough=False)
+
+
+class DeletedCommits(JobStore):
+    """A commit that does not count is deleted."""
+
+    def _create_void(self, shard: int, redo: int, void: Void) -> None:
+        self._store.delete(layout.commit(shard, redo))
+
+
+class NoRedo(JobStore):
+    """A shard has one commit, for ever."""
+
+    def _redo(self, shard: int) -> int:
+        return 0
+
+
 MUTANTS = {
     "commit before data": (Variant(job=CommitBeforeData), "is not there"),
-    "fixed part names": (Variant(job=FixedNames, store=Overwriting), "differ from the committed sha256"),
+    "fixed part names": (Variant(job=FixedNames, store=Overwriting), "holds other bytes"),
     "early garbage collection": (Variant(job=EarlyGarbage), "or that are gone"),
     "no read-back of the plan": (Variant(job=OwnPlan), "LedgerOpen"),
     "no read-back of commits": (Variant(job=OwnCommit), "was told of another commit"),
@@ -161,3 +240,19 @@ MUTANTS = {
 
 MUTANTS_OF_COPIES = {"plan before copies": (Variant(job=PlanBeforeCopies), "did not end the job")}
 """Those that only a job of scattered rows shows."""
+
+MUTANTS_OF_LIVES = {
+    "no lives": (Variant(job=partial(Over, NoLives)), "another job"),
+    "lives not compared when read": (Variant(job=partial(Over, ReadAsOurs)), "another job"),
+    "no look before writing": (Variant(job=partial(Over, NoLook)), "where the job is gone"),
+    "remains not refused": (Variant(job=partial(Over, NoRefusal)), "were not refused"),
+}
+"""Those that an emptied place shows."""
+
+MUTANTS_OF_DAMAGE = {
+    "no audit": (Variant(job=NoAudit), "gone"),
+    "an audit of sizes": (Variant(job=SizesOnly, store=Unsummed), "differ from the committed sha256"),
+    "void commits deleted": (Variant(job=DeletedCommits), "was changed by a delete"),
+    "one commit a shard": (Variant(job=NoRedo), "did not end the job"),
+}
+"""Those that a damaged part shows."""

@@ -5,6 +5,7 @@ the test's. Knows nothing of faults.
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -14,6 +15,7 @@ from typing import Any
 import orjson
 from jobs import ENGINE, FakeClock, make_spec
 
+from batch.audit import audit
 from batch.errors import JobGone
 from batch.job_store import JobStore
 from batch.lease import Lease, claim
@@ -32,6 +34,7 @@ from pipelines.finalize import finalize
 from pipelines.replica import Replica
 
 INPUTS = "memory://chaos-inputs"
+_CUSTOM_ID = re.compile(rb'"custom_id":"([^"]*)"')
 LINES = (
     b'{"custom_id":"a","body":{"messages":[]}}',
     b"{broken",
@@ -52,14 +55,20 @@ class Job:
     plans: tuple[Plan, Plan]
 
     @property
+    def custom_ids(self) -> set[str]:
+        content = open_store(INPUTS).get(self.spec.inputs[0].rpartition("/")[2])
+        return {name.decode() for name in _CUSTOM_ID.findall(content)}
+
+    @property
     def row_ids(self) -> list[str]:
         return [row_id(self.spec.job_id, 0, number) for number, line in enumerate(LINES, 1) if line]
 
 
-def make_job(*, is_scattered: bool = False) -> Job:
-    """`is_scattered`: its lines are worth to be copied into another order."""
-    open_store(INPUTS).put("in.jsonl", b"\n".join(LINES) + b"\n")
-    spec = make_spec(inputs=(f"{INPUTS}/in.jsonl",), shard_rows=3)
+def make_job(*, is_scattered: bool = False, suffix: bytes = b"", token: str = "1f") -> Job:
+    """`is_scattered`: its lines are worth to be copied into another order. `suffix`: of the ids, of its own input."""
+    name = f"in{suffix.decode()}.jsonl"
+    open_store(INPUTS).put(name, _CUSTOM_ID.sub(rb'"custom_id":"\1' + suffix + b'"', b"\n".join(LINES) + b"\n"))
+    spec = make_spec(inputs=(f"{INPUTS}/{name}",), shard_rows=3, token=token)
     plans = make_plan(spec), make_plan(replace(spec, shard_rows=4))
     assert [[shard.rows for shard in plan.shards] for plan in plans] == [[2, 2], [3, 1]]
     if is_scattered:
@@ -89,7 +98,12 @@ class Attempt:
         except BaseException as error:  # noqa: BLE001 - a crash too is kept for whoever judges the run
             self.error = error
 
+    def made_plan(self) -> Plan:
+        """What this driver would plan."""
+        return self.plan
+
     def _attend(self) -> Manifest:
+        self.job.spec()
         standing = self.job.manifest()
         if standing is not None:
             self.job.collect_garbage(standing)
@@ -97,7 +111,7 @@ class Attempt:
         clock = SlowClock()
         lease = claim(self.job, Holder(self.name, 1), clock=clock)
         try:
-            plan = self.job.plan() or self.job.create_plan(bring_together(self.job, self.plan, engines=2))
+            plan = self.job.plan() or self.job.create_plan(bring_together(self.job, self.made_plan(), engines=2))
             asyncio.run(self._run_shards(plan, lease))
             manifest = finalize(self.job, plan, epoch=lease.epoch.number, engine=ENGINE, clock=clock)
         except BaseException as error:
@@ -113,7 +127,7 @@ class Attempt:
         starting: asyncio.Future[Engine] = loop.create_future()
         starting.set_result(Signing(self.name))
         replica = Replica(self.job, starting, epoch=lease.epoch.number, name=self.name)
-        committed = self.job.committed_shards()
+        committed = audit(self.job, thorough=False).commits
         for shard in plan.shards:
             if shard.index in committed:
                 continue

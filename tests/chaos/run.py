@@ -61,7 +61,7 @@ class Run:
 
 def perform(job: Job, schedule: Schedule, variant: Variant = AS_SHIPPED) -> Run:
     """Run the job under the schedule, then once more undisturbed, and judge."""
-    shelf = _empty(open_store(STORE))
+    shelf = empty(open_store(STORE))
     witness = Witness(shelf)
     JobStore(witness).create_spec(job.spec)
     stage = Stage(schedule, witness, cancel=lambda: JobStore(witness).request_stop(STOP))
@@ -108,7 +108,7 @@ def _problems(job: Job, reader: JobStore, store: Store, attempts: list[Attempt])
         yield f"parts that the manifest does not name, or that are gone: {sorted(named ^ kept)}"
         return
     try:
-        yield from _problems_of_lines(job, reader, manifest)
+        yield from problems_of_lines(job, reader, manifest)
     except BatchError as error:  # other bytes than those whose sha256 was committed
         yield str(error)
 
@@ -142,7 +142,8 @@ def _problems_of_ledger(reader: JobStore, manifest: Manifest) -> Iterator[str]:
         yield "the ledger is open"
 
 
-def _problems_of_lines(job: Job, reader: JobStore, manifest: Manifest) -> Iterator[str]:
+def problems_of_lines(job: Job, reader: JobStore, manifest: Manifest) -> Iterator[str]:
+    """What is wrong with the lines of an output: each row of the job once, in its order, as the ledger counts."""
     results = [orjson.loads(line) for line in reader.lines("results")]
     errors = [orjson.loads(line) for line in reader.lines("errors")]
     times = Counter(line["id"] for line in (*results, *errors))
@@ -163,7 +164,8 @@ def _content(store: Store, key: str) -> bytes | None:
         return None
 
 
-def _empty(store: Store) -> Store:
+def empty(store: Store) -> Store:
+    """The store, with nothing in it."""
     for found in list(store.list("")):
         store.delete(found.key)
     return store

@@ -47,6 +47,8 @@ class Stage:
     schedule: Schedule
     store: Store
     cancel: Callable[[], object] = lambda: None
+    before: Callable[[int], object] = lambda at: None
+    """What the world does just before an operation."""
     operations: list[Operation] = field(default_factory=list)
 
     def play(self, body: Callable[[int, Store], None], is_over: Callable[[], bool]) -> None:
@@ -63,6 +65,7 @@ class Stage:
 
     def strike(self, driver: int, verb: Verb, key: str) -> Kind | None:
         at = len(self.operations) + 1
+        self.before(at)
         if self.schedule.is_cancelled_at(at):
             self.cancel()
         kind = self.schedule.strike(at, verb)
