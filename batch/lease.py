@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_EVERY_S = 2.0
 WATCH_EVERY_S = 1.0
+STORE_PATIENCE_S = 600.0
+"""How long an attempt waits for a store that is out of reach: an engine that runs is worth more than the wait."""
 CLAIMED_PHASE = "starting"
 
 

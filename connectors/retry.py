@@ -62,21 +62,37 @@ def retries() -> int:
     return sum(each.tries for each in retried().values())
 
 
+class Patience:
+    """How long calls wait for a store that does not answer; it may change while they wait."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+_process_patience = Patience(60.0)
+
+
+def be_patient(seconds: float) -> None:
+    """From now on let this process's calls wait so long for a store, also those that wait already."""
+    _process_patience.seconds = seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Retry on Unavailable with full jitter until the budget is spent.
+    """Retry on Unavailable with full jitter until the budget is spent; by default the patience of this process.
 
     Delay n is uniform in [0, min(max_delay_s, first_delay_s * 2**n)]; no delay starts that would end past the budget,
     but the first: one hanging call may take the whole budget, and is tried once more all the same.
     """
 
-    budget_s: float = 60.0
+    budget_s: float | None = None
     first_delay_s: float = 0.2
     max_delay_s: float = 8.0
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
     fraction: Callable[[], float] = random.random
     tally: Tally = _process_tally
+    patience: Patience = _process_patience
 
     def run(self, operation: Callable[[], T], *, verb: str = "call") -> T:
         """The value of the first call that does not raise Unavailable. Raises the last one, with the tries made."""
@@ -88,7 +104,8 @@ class Retry:
             except Unavailable as error:
                 delay_s = bound_s * self.fraction()
                 spent_s = self.monotonic() - started_s
-                if tries > 1 and spent_s + delay_s > self.budget_s:
+                budget_s = self.patience.seconds if self.budget_s is None else self.budget_s
+                if tries > 1 and spent_s + delay_s > budget_s:
                     self.tally.give_up(verb)
                     raise Unavailable(f"{error} (gave up after {tries} tries in {spent_s:.1f} s)") from error
                 _log.warning("%s: try %d failed, the next one in %.1f s: %s", verb, tries, delay_s, error)

@@ -18,11 +18,13 @@ from batch.records import Progress, Stop, StopState, Tally
 from batch.spec import JobSpec
 from batch.state import RUNNING_PHASE
 from connectors.errors import StoreError
-from connectors.retry import retries
+from connectors.retry import be_patient, retries
 from pipelines.progress import ProgressFold
 from pipelines.replica import STARTING_PHASE
 
 logger = logging.getLogger(__name__)
+
+LAST_WORDS_S = 5.0
 
 
 class JobStopped(Exception):
@@ -61,6 +63,8 @@ class Pulse:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
+        if error is not None:
+            be_patient(LAST_WORDS_S)  # whatever is said at the end may be missing
         self._thread.join()
 
     def heed(self) -> None:

@@ -20,8 +20,10 @@ import uvloop
 
 from batch.errors import JobGone
 from batch.job_store import JobStore, Standing
+from batch.lease import STORE_PATIENCE_S
 from batch.records import Commit, Epoch
 from connectors.errors import StoreError
+from connectors.retry import be_patient
 from pipelines import job_log, sizing
 from pipelines.causes import Ours, first_line, root_cause, unforeseen
 from pipelines.engines.base import Engine, EngineDead
@@ -80,6 +82,7 @@ def main(connection: Connection, assignment: Assignment) -> None:
     """Answer each shard number that comes over the `connection` with `(number, outcome)`; end when it is closed."""
     setproctitle.setproctitle(AHEAD_TITLE)
     job_log.begin()
+    be_patient(STORE_PATIENCE_S)
     uvloop.run(EngineHost(connection, assignment).serve())
 
 

@@ -22,13 +22,14 @@ from batch.clock import SystemClock
 from batch.continuation import continue_plan
 from batch.errors import BatchError, InvalidInput, JobGone
 from batch.job_store import JobStore, Standing
-from batch.lease import Lease, claim, this_process
+from batch.lease import STORE_PATIENCE_S, Lease, claim, this_process
 from batch.manifest import EngineIdentity, Manifest
 from batch.plan import Plan, make_plan
 from batch.records import Epoch, Exit, Tally
 from batch.reordering import bring_together
 from batch.validation import find_failures
 from connectors.errors import InputError, StoreError
+from connectors.retry import be_patient
 from pipelines import job_log, unanswered
 from pipelines.attempt import JobStopped, Pulse
 from pipelines.finalize import finalize
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one attempt; return the exit code."""
     options = parse_options(arguments)
     job_log.begin()
+    be_patient(STORE_PATIENCE_S)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, _interrupt)
     if options.foreground:

@@ -29,6 +29,8 @@ class FaultProxy(ThreadingHTTPServer):
         self.endpoint = f"http://127.0.0.1:{self.server_port}"
         self.ending = threading.Event()
         self.suffered = 0
+        self.is_away = False
+        """Every call is broken off."""
         self._planned: dict[str, deque[Fault]] = {}
         self._chance: random.Random | None = None
         self._share = 0.0
@@ -42,6 +44,8 @@ class FaultProxy(ThreadingHTTPServer):
 
     def next_fault(self, method: str) -> Fault | None:
         self.calls.append(method)
+        if self.is_away:
+            return "reset_before"
         planned = self._planned.get(method)
         if planned:
             return planned.popleft()

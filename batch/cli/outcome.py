@@ -14,6 +14,7 @@ from batch.cli.ending import summary
 from batch.clock import SystemClock
 from batch.display import escape, one_line
 from batch.records import AttemptEnd, Exit
+from connectors.errors import Unavailable
 
 if TYPE_CHECKING:
     from batch.job_store import JobStore
@@ -88,6 +89,13 @@ class Outcome:
 
     def tell(self, exit_status: int) -> int:
         """Say how it ended; the exit code. A negative status is the signal that the worker died of."""
+        try:
+            return self._tell(exit_status)
+        except Unavailable as error:
+            sentence = f"cannot be looked at: {error}; what is done is kept, and {self.launch.again}."
+            return self._say("FAILED", sentence, EXIT_FAILED)
+
+    def _tell(self, exit_status: int) -> int:
         if not self.job_store.is_in_place():
             how = f"stopped: {self.job_store.uri} was emptied, or given to another job, while it ran."
             return self._say("FAILED", how, EXIT_FAILED)

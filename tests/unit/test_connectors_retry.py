@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from connectors.errors import NotFound, Unavailable
-from connectors.retry import Retried, Retry, Tally, retried, retries
+from connectors.retry import Patience, Retried, Retry, Tally, retried, retries
 
 
 class Clock:
@@ -98,3 +98,28 @@ def test_the_process_counts_what_it_retried() -> None:
 def test_each_retry_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     retry_on(Clock()).run(Flaky(Unavailable("s3://b/k: 503")), verb="put")
     assert caplog.messages == ["put: try 1 failed, the next one in 1.0 s: s3://b/k: 503"]
+
+
+@pytest.mark.parametrize("away_s", [20.0, 60.0, 300.0])
+def test_a_patient_process_outwaits_a_store_that_is_away(away_s: float) -> None:
+    clock = Clock()
+
+    def call() -> str:
+        if clock.now_s < away_s:
+            raise Unavailable("away")
+        return "back"
+
+    waiting = replace(retry_on(clock), budget_s=None, patience=Patience(600.0))
+    assert waiting.run(call) == "back"
+
+
+def test_patience_that_ends_while_a_call_waits_ends_the_wait() -> None:
+    clock, patience = Clock(), Patience(600.0)
+
+    def call() -> str:
+        if clock.now_s > 100:
+            patience.seconds = 5.0
+        raise Unavailable("away")
+
+    with pytest.raises(Unavailable, match=r"gave up after 28 tries in 103\.0 s"):
+        replace(retry_on(clock), budget_s=None, patience=patience).run(call)
