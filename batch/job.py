@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import orjson
 
+from batch.changed_inputs import refuse_other_inputs
 from batch.clock import Clock, SystemClock, parse_rfc3339, rfc3339
 from batch.continuation import continue_plan, continue_spec
 from batch.engine_arguments import check_engine_args
@@ -90,7 +91,8 @@ class BatchInferenceJob:
     ) -> Self:
         """Store the job and start a worker in the background. The same id and settings again: the same job, resumed.
 
-        UsageError: no such input, or an output dataset that is not this job's; SpecMismatch: other settings.
+        UsageError: no such input, one that has changed since the job read it, or an output dataset that is not this
+        job's; SpecMismatch: other settings.
         """
         opened = _opened(workspace)
         own_id, output_id = _ids(opened, job_id, output_dataset_id)
@@ -112,6 +114,7 @@ class BatchInferenceJob:
             **options,
         )
         job = cls(submit(spec, opened), opened)
+        refuse_other_inputs(job._job_store, spec)
         job.resume(replicas=replicas, ray_address=ray_address, worker_module=worker_module)
         return job
 

@@ -12,6 +12,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from batch import layout
+from batch.changed_inputs import refuse_other_inputs
 from batch.cli.check import FirstLook, refuse_invalid_lines
 from batch.continuation import continue_plan
 from batch.errors import JobNotFound, UsageError
@@ -42,6 +43,7 @@ def prepare(spec: JobSpec, first_look: FirstLook) -> JobStore:
         job_store.create_spec(spec)
         if job_store.manifest() is None and job_store.plan() is None:
             _check_inputs(spec, first_look)
+        refuse_other_inputs(job_store, spec)
         return job_store
     check_output_is_free(spec.output)
     _check_inputs(spec, first_look)
