@@ -28,7 +28,7 @@ SCHEDULES: dict[str, Callable[[int], Placed]] = {
     "dies, and another starts": lambda at: Placed({at: Kind.CRASH_BEFORE}),
 }
 MOST_SECOND_FAULTS = 40 if LONG else 1
-EVERY = 1 if LONG else 7
+EVERY = 1 if LONG else 13
 """Before each operation, or before some."""
 
 
@@ -55,7 +55,7 @@ def test_a_place_that_is_emptied_holds_its_own_jobs_rows_at_the_end(what: Emptie
         seen["a driver of the first job stopped"] += any(
             attempt.error is not None for attempt in lives.attempts[: lives.of_first]
         )
-    assert not what.hands_on or seen["a driver of the first job stopped"] > 5, seen
+    assert not what.hands_on or seen["a driver of the first job stopped"] > 2, seen
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -66,7 +66,7 @@ def test_a_damaged_part_is_in_no_ledger(what: Damaged, variant: Variant, schedul
     for lives in runs(what, FIRST, SCHEDULES[schedule], variant):
         assert not lives.problems, str(lives)
         damaged += lives.was_damaged
-    assert damaged > 2
+    assert damaged
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from terminal import Output, Terminal, clean_environment, wait_until
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROWS = 1500
+STRAYS = 5000
 ENDS_WITHIN_S = 60.0
 
 
@@ -96,6 +97,22 @@ def test_results_that_are_deleted_under_their_job_are_run_again(tmp_path: Path, 
 
     again = terminal.run(*words("old", "--output", "out", delay_s=1.0))
     assert again.returncode == 0, again.stderr
+    assert answers(Output(folder)) == [f"old {n}" for n in range(ROWS)]
+
+
+def test_who_is_stopped_while_he_tidies_up_says_how_the_job_has_ended(tmp_path: Path, watch: Watch) -> None:
+    terminal, folder = Terminal(tmp_path, clean_environment(tmp_path)), tmp_path / "out"
+    write_rows(tmp_path, "old")
+    attempts = watch(Attempts(terminal, words("old", "--output", "out", delay_s=1.0), str(folder)))
+    running = attempts.begin()
+    wait_until(attempts.busy_engines, "rows in flight")
+    (folder / "results").mkdir(exist_ok=True)
+    for number in range(STRAYS):  # as those of attempts that lost
+        (folder / f"results/part-00000-stray-{number}.jsonl").write_bytes(b"{}\n")
+    wait_until((folder / "manifest.json").exists, "the ledger")
+    running.send_signal(signal.SIGTERM)
+    code, said = attempts.end()
+    assert (code, f"{ROWS:,} succeeded" in said) == (0, True), said
     assert answers(Output(folder)) == [f"old {n}" for n in range(ROWS)]
 
 

@@ -1,13 +1,16 @@
 """Looking at jobs that somebody else runs: results, logs, watch, and how an attempt's end is told."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import jobs
 import pytest
 from command_line import CommandLine
+from faults import Verb, Wrapped
 from jobs import HOLDER, FakeClock, Worker, make_commit, make_heartbeat, make_spec
 
 from batch.cli.outcome import Launch, Log, Outcome
@@ -18,8 +21,11 @@ from batch.plan import make_plan
 from batch.records import AttemptEnd, Epoch, Exit, Progress, Stop, StopState
 from batch.spec import JobSpec
 from batch.workspace import JobPointer, Workspace
+from connectors.errors import Unavailable
+from connectors.registry import open_store
 
 AT = "2026-01-31T11:30:00.000000Z"
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -180,6 +186,51 @@ def test_an_attempt_that_failed_is_told_by_its_own_words(
     shown = capsys.readouterr().err
     assert "Input in.jsonl changed" in shown
     assert len(shown.splitlines()) == 1
+
+
+def test_what_the_same_command_cannot_mend_is_not_told_to_be_resumed(
+    job: JobStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started(job, AttemptEnd(1, Exit.FAILED, "out/_job/plan.json: cut; delete it.", AT, resumable=False))
+
+    assert outcome(job, tmp_path).tell(1) == 1
+    assert "resumes" not in capsys.readouterr().err
+
+
+def test_a_job_whose_place_was_emptied_is_told_as_that(
+    job: JobStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started(job)
+    store = open_store(job.uri)
+    for found in list(store.list("")):
+        store.delete(found.key)
+
+    assert outcome(job, tmp_path).tell(-9) == 1
+    said = capsys.readouterr().err
+    assert "was emptied, or given to another job, while it ran" in said
+    assert "resumes" not in said
+
+
+def test_a_store_that_is_out_of_reach_at_the_end_is_told_with_what_goes_on(
+    job: JobStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Away(Wrapped):
+        is_away = False
+
+        def _do(self, verb: Verb, key: str, operation: Callable[[], T]) -> T:
+            if self.is_away:
+                raise Unavailable("s3://b/out: 503 (gave up after 41 tries in 600.0 s)")
+            return operation()
+
+    store = Away(open_store(job.uri))
+    away = JobStore(store)
+    away.spec()
+    store.is_away = True
+
+    assert outcome(away, tmp_path).tell(1) == 1
+    said = capsys.readouterr().err
+    assert "gave up after 41 tries in 600.0 s" in said
+    assert "the same command resumes it" in said
 
 
 def test_a_held_job_names_its_holder(job: JobStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
