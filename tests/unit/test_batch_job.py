@@ -2,17 +2,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from jobs import HOLDER, FakeClock
+from jobs import HOLDER, FakeClock, make_commit
 
 from batch import BatchInferenceJob, Dataset
 from batch.clock import parse_rfc3339
-from batch.errors import JobFailed, SpecMismatch, UsageError
+from batch.errors import JobFailed, JobGone, SpecMismatch, UsageError
 from batch.job_store import JobStore
 from batch.lease import claim
 from batch.listing import Query
-from batch.plan import Continuation
+from batch.plan import Continuation, make_plan
 from batch.records import Exit, Progress, StopState
 from batch.workspace import Workspace
+from connectors.errors import StoreError
 
 # A worker that answers nothing: it closes the ledger of a job whose rows a test has committed, or sleeps.
 CLOSES = """
@@ -321,3 +322,29 @@ def test_a_job_without_what_it_would_continue_is_not_made(workspace: Workspace, 
         BatchInferenceJob.continue_from(old.id, ["timeout"], job_id="j2", workspace=workspace)
     assert BatchInferenceJob.get("j2", workspace=workspace) is None
     assert workspace.dataset("j2") is None
+
+
+def test_a_job_of_an_id_that_was_deleted_with_its_output_has_nothing_of_the_old_one(
+    workspace: Workspace, dataset: Dataset, job: BatchInferenceJob
+) -> None:
+    """The old one's attempt goes on meanwhile, under the same number as the new one's."""
+    old = JobStore.open(job.url)
+    lease = claim(old, HOLDER, clock=FakeClock())
+    old.create_plan(make_plan(old.spec()))
+    BatchInferenceJob.delete("j1", workspace=workspace)
+    Dataset.from_id("j1", workspace=workspace).delete()
+    other = Dataset.from_list(
+        [{"custom_id": f"s{n}", "body": {"messages": []}} for n in range(3)], workspace=workspace
+    ).sync()
+    new = create(workspace, other, worker_module="worker_closes")
+
+    assert not lease.renew("running", Progress())
+    with pytest.raises(JobGone):
+        old.commit(make_commit(0, 3))
+    with pytest.raises((JobGone, StoreError)):
+        old.write_part("results", 0, attempt="e1", lines=[b"{}"])
+    with pytest.raises(JobGone):
+        lease.end(Exit.FAILED, "")
+    manifest = new.wait(timeout_s=30, poll_s=0.05).record.manifest
+    assert manifest is not None
+    assert (manifest.inputs[0].uri, manifest.attempts) == (f"{other.uri}/inmemory.jsonl", 1)
