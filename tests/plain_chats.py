@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import sys
+from copy import deepcopy
 from typing import Any
 
 import orjson
@@ -46,12 +47,14 @@ async def main(bodies: list[dict[str, Any]]) -> None:
     plain_chats = engine._plain_chats
     assert plain_chats is not None
     for body in bodies:
-        plain = await plain_chats.answer(dict(body))
+        plain = await engine._answer_plain(Request("row", CHAT, dict(body)))
         was_made = id(body) in plain_chats._ahead._made
         again = await plain_chats.answer(body) if was_made else None
         assert id(body) not in plain_chats._ahead._made
         engine._plain_chats = None
+        as_it_was = deepcopy(body)
         served = await engine.answer(Request("row", CHAT, body))
+        assert body == as_it_was, "a row that is asked again, or blamed for a death, is the same row"
         engine._plain_chats = plain_chats
         print(json.dumps({"plain": plain and shown(plain), "again": again and shown(again), "served": shown(served)}))
     endless = asyncio.ensure_future(plain_chats.answer(bodies[0] | {"max_tokens": 400, "ignore_eos": True}))

@@ -11,12 +11,12 @@ from functools import partial
 from http import HTTPStatus
 
 import aiohttp
-import orjson
 
 from batch.errors import JobFailed
 from batch.request import Request
 from batch.result import Code
 from batch.spec import JobSpec
+from batch.strict_json import dumps
 from pipelines.engines.base import Answer
 from pipelines.engines.openai_answers import Reply, message_of, no_answer, read_answer, read_models, retry_after_s
 from pipelines.engines.retries import settled
@@ -59,7 +59,7 @@ class OpenAIEngine:
 
     async def answer(self, request: Request) -> Answer:
         """Return what the endpoint answers to one request, which is sent once."""
-        body = orjson.dumps(request.body)
+        body = dumps(request.body)
         return await self._asked("POST", _url(self._base_url, request.endpoint), body, partial(read_answer, request))
 
     async def close(self) -> None:

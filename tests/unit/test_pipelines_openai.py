@@ -12,7 +12,7 @@ from engines import output, planned_job
 from fast_loop import run_fast
 
 from batch.errors import JobFailed
-from batch.request import Request
+from batch.request import CHAT, Request
 from batch.result import Code, Usage
 from pipelines.engines.base import Answer
 from pipelines.engines.openai import OpenAIEngine
@@ -27,6 +27,16 @@ def test_an_answer_comes_as_it_is_with_its_usage() -> None:
     assert (answer.status_code, answer.code, orjson.loads(answer.body)) == (200, None, COMPLETION)
     assert answer.usage == Usage(7, 3, 4)
     assert endpoint.asked == [("/v1/chat/completions", chat().body)]
+
+
+def test_a_body_is_sent_as_it_is_whatever_the_size_of_its_numbers() -> None:
+    body = chat().body | {"top_k": 2**70, "stop_token_ids": [-(2**70)], "logit_bias": {"": 1e308}}
+    endpoint = Endpoint(web.json_response(COMPLETION))
+
+    (answer,) = ask(endpoint, Request("a", CHAT, body))
+
+    assert answer.status_code == 200
+    assert endpoint.asked == [(CHAT, body)]
 
 
 @pytest.mark.parametrize(
