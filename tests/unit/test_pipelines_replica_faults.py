@@ -47,3 +47,14 @@ def test_an_engine_that_says_why_the_job_must_end_is_heard() -> None:
         run_job(planned_job(rows(3)), ScriptedEngine(script))
 
     assert raised.group_contains(JobFailed, match="revoked")
+
+
+def test_the_log_tells_a_kind_of_fault_once_and_nothing_of_the_row(caplog: pytest.LogCaptureFixture) -> None:
+    def script(request: Request, times: int) -> Answer:
+        raise (KeyError if request.custom_id == "r0" else ValueError)(request.body)
+
+    run_job(planned_job(rows(4)), ScriptedEngine(script))
+
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert [message.partition(" ")[0] for message in told] == ["KeyError", "ValueError"]
+    assert all(", in script\n" in message and "1 + 1?" not in message for message in told)
