@@ -46,7 +46,18 @@ ASKED = ("actor", "raylet")
 SAYS = {"worker": "its worker died of SIGKILL", "raylet": "the same command resumes it"}
 # Times, attempts and addresses; the parts' bytes are compared themselves.
 DIFFERS = frozenset(
-    {"attempts", "created_at", "started_at", "finished_at", "engine", "spec_digest", "inputs", "results", "errors"}
+    {
+        "life",
+        "attempts",
+        "created_at",
+        "started_at",
+        "finished_at",
+        "engine",
+        "spec_digest",
+        "inputs",
+        "results",
+        "errors",
+    }
 )
 
 
