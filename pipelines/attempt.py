@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from batch.clock import Clock, parse_rfc3339, rfc3339
+from batch.errors import BatchError
 from batch.job_store import JobStore
 from batch.lease import HEARTBEAT_EVERY_S, Lease
 from batch.plan import Plan
@@ -50,6 +51,7 @@ class Pulse:
         self._fold = ProgressFold(0)
         self._plan: Plan | None = None
         self._stop: Stop | None = None
+        self._refusal: BatchError | None = None
         self._guard = Lock()
         self._ended = Event()
         self._thread = Thread(target=self._beat_until_ended, name="pulse", daemon=True)
@@ -68,7 +70,12 @@ class Pulse:
         self._thread.join()
 
     def heed(self) -> None:
-        """Raise JobStopped once the job is to end; for all that is done before an engine hears of that by itself."""
+        """Raise JobStopped once the job is to end; for all that is done before an engine hears of that by itself.
+
+        What kept the pulse from reading that, a damaged object or another job's, is raised too.
+        """
+        if self._refusal is not None:
+            raise self._refusal
         if self._stop is not None:
             raise JobStopped(self._stop)
 
@@ -106,6 +113,9 @@ class Pulse:
             self._beat()
         except StoreError as error:
             logger.warning("heartbeat: %s", error)
+        except BatchError as error:
+            logger.warning("heartbeat: %s", error)
+            self._refusal = error
 
     def _beat(self) -> None:
         reports = self._job.engine_reports(self._lease.epoch.number) if self._plan else []

@@ -18,7 +18,7 @@ import orjson
 import setproctitle
 import uvloop
 
-from batch.errors import JobGone
+from batch.errors import BatchError, JobGone
 from batch.job_store import JobStore, Standing
 from batch.lease import STORE_PATIENCE_S
 from batch.records import Commit, Epoch
@@ -206,6 +206,8 @@ class EngineHost:
                     await replica.keep_answers()
             except StoreError as error:
                 logger.warning("the store did not answer, asking again: %s", error)
+            except BatchError as error:  # a damaged object, which the ledger's closing tells of, or the job is gone
+                logger.warning("looking again: %s", error)
 
     async def _check_claim(self) -> None:
         """End this process when its attempt has the job no more."""

@@ -11,8 +11,9 @@ from batch.clock import SystemClock, rfc3339
 from batch.job_store import JobStore
 from batch.lease import claim
 from batch.plan import Plan
-from batch.records import EngineReport, Epoch, Progress, StopState, Tally
+from batch.records import CorruptRecord, EngineReport, Epoch, Progress, StopState, Tally
 from connectors.errors import Unavailable
+from connectors.registry import open_store
 from connectors.retry import Retry, retries
 from pipelines.attempt import Pulse, limit_passed
 
@@ -148,3 +149,23 @@ def test_a_newer_attempt_is_noticed_once() -> None:
         assert noticed.wait(10)
 
     assert lost == [True]
+
+
+def test_a_stop_that_cannot_be_read_is_told_before_an_engine_starts() -> None:
+    job = planned_job(rows(3))
+    lease = claim(job, HOLDER, clock=FakeClock())
+    open_store(job.uri).put("_job/stop.json", b"{cut")
+    told = pytest.raises(CorruptRecord, match=r"stop.json: .* delete it, and stop the job again")
+    with Pulse(job, lease, clock=FakeClock(), on_lost=lambda: None) as pulse, told:
+        pulse.heed()
+
+
+def test_a_job_that_is_gone_at_its_deadline_is_lost_and_stopped_nowhere() -> None:
+    job = planned_job(rows(3), deadline_s=1.0, created_at=rfc3339(CREATED))
+    lease, lost = claim(job, HOLDER, clock=FakeClock()), Event()
+    store = open_store(job.uri)
+    for found in list(store.list("")):
+        store.delete(found.key)
+    with Pulse(job, lease, clock=FakeClock(), on_lost=lost.set):
+        assert lost.wait(10)
+    assert list(store.list("")) == []
