@@ -206,9 +206,13 @@ class BatchInferenceJob:
     def resume(
         self, *, replicas: str | None = None, ray_address: str | None = None, worker_module: str = WORKER_MODULE
     ) -> None:
-        """Start a worker in the background, unless the job has ended. It leaves a job that another one holds alone."""
+        """Start a worker in the background, unless the job has ended. It leaves a job that another one holds alone.
+
+        JobGone: its output was deleted.
+        """
         if self._job_store.manifest() is not None:
             return
+        self._job_store.check_in_place()
         attempt = max(self._job_store.epoch_numbers(), default=0) + 1
         self._log = log_path(self._job_store.uri, job_id=self.id, attempt=attempt)
         self._worker = start_worker(
@@ -341,7 +345,8 @@ class BatchInferenceJob:
         return True
 
     def _check_somebody_works(self, record: JobRecord, exit_status: int | None) -> None:
-        """JobFailed when our worker ended early, or when for a TTL nobody showed life."""
+        """JobFailed when our worker ended early, or when for a TTL nobody showed life; JobGone."""
+        self._job_store.check_in_place()
         if exit_status is not None:
             raise JobFailed(
                 f"{self.id}: its worker ended early, exit status {exit_status} (log: {self._log}); resume it."

@@ -72,10 +72,14 @@ class JobStore(PartStore):
     @classmethod
     def open(cls, uri: str, *, probe_nonce: str | None = None) -> Self:
         """The job under an output URI. With a nonce the store is probed first: ConditionalWritesIgnored."""
-        store = open_store(uri)
+        opened = cls(open_store(uri))
         if probe_nonce is not None:
-            probe(store, layout.PROBE_PREFIX, probe_nonce)
-        return cls(store)
+            opened.probe(probe_nonce)
+        return opened
+
+    def probe(self, nonce: str) -> None:
+        """Try that the store creates only once: ConditionalWritesIgnored."""
+        probe(self._store, layout.PROBE_PREFIX, nonce)
 
     # --- what was asked, and how it is cut ---
 

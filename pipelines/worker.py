@@ -75,8 +75,9 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def attend(options: argparse.Namespace) -> int:
     """Run one attempt to its end. Raises BatchError, StoreError, or KeyboardInterrupt."""
-    JobStore.open(options.job).spec()  # before anything is written: an output that was deleted stays so
-    job = JobStore.open(options.job, probe_nonce=uuid4().hex)
+    job = JobStore.open(options.job)
+    job.spec()  # before anything is written: an output that was deleted stays so
+    job.probe(uuid4().hex)
     standing = job.manifest()
     if standing is not None:
         job.collect_garbage(standing)  # a crash may have come between the manifest and this

@@ -62,6 +62,7 @@ def _wait(job_store: JobStore, *, as_json: bool, timeout_s: float | None) -> Job
             if record.state.is_final:
                 raise JobFailed(f"{record.job_id} failed: {record.message.rstrip('.')}; `batchctl resume` tries again.")
             if now_s - busy_s > IDLE_LIMIT_S:
+                job_store.check_in_place()
                 raise JobFailed(f"Nobody works on {record.job_id}; `batchctl resume {job_store.uri}` goes on with it.")
             if timeout_s is not None and now_s - started_s > timeout_s:
                 raise JobFailed(f"{record.job_id} is still {record.state.value} after {timeout_s:g} s; it goes on.")

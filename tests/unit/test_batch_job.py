@@ -345,6 +345,8 @@ def test_a_job_of_an_id_that_was_deleted_with_its_output_has_nothing_of_the_old_
         old.write_part("results", 0, attempt="e1", lines=[b"{}"])
     with pytest.raises(JobGone):
         lease.end(Exit.FAILED, "")
+    with pytest.raises(JobGone):
+        job.resume(worker_module="worker_never")
     manifest = new.wait(timeout_s=30, poll_s=0.05).record.manifest
     assert manifest is not None
     assert (manifest.inputs[0].uri, manifest.attempts) == (f"{other.uri}/inmemory.jsonl", 1)
