@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TextIO
 from urllib.parse import unquote
 
@@ -60,14 +61,14 @@ class View:
     """The moving part of a job at one moment; counts in rows, speeds per second over the attempt, None = unknown."""
 
     phase: str
-    rows_done: int
-    rows_failed: int
-    rows_total: int | None
-    rows_per_s: float
-    prompt_tokens_per_s: float
-    completion_tokens_per_s: float
-    eta_s: float | None
-    message: str
+    rows_done: int = 0
+    rows_failed: int = 0
+    rows_total: int | None = None
+    rows_per_s: float = 0.0
+    prompt_tokens_per_s: float = 0.0
+    completion_tokens_per_s: float = 0.0
+    eta_s: float | None = None
+    message: str = ""
 
 
 def view(record: JobRecord) -> View:
@@ -96,6 +97,24 @@ class Display(Protocol):
     def close(self) -> None:
         """Leave the terminal as it was found."""
         ...
+
+
+class Onward:
+    """Shows a display rows that were done once as done, also when a lost engine or worker takes their answers along."""
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self._furthest: View | None = None
+
+    def show(self, current: View, at_s: float) -> None:
+        if self._furthest is not None and current.rows_done < self._furthest.rows_done:
+            kept = self._furthest
+            current = replace(current, rows_done=kept.rows_done, rows_failed=kept.rows_failed)
+        self._furthest = current
+        self._display.show(current, at_s)
+
+    def close(self) -> None:
+        self._display.close()
 
 
 class LineDisplay:
@@ -154,16 +173,17 @@ def _rich_bar(stream: TextIO) -> RichProgress:
         console=Console(file=stream),
         refresh_per_second=4,
         transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # what goes to a file stays there
     )
 
 
 def open_display(stream: TextIO, *, as_json: bool) -> Display:
     """The display that fits: JSON lines when asked, a moving line on a terminal, else plain lines."""
     if as_json:
-        return LineDisplay(stream, render=json_line, every_s=JSON_EVERY_S)
+        return Onward(LineDisplay(stream, render=json_line, every_s=JSON_EVERY_S))
     if stream.isatty():
-        return TerminalDisplay(stream)
-    return LineDisplay(stream, render=plain_line, every_s=LINE_EVERY_S)
+        return Onward(TerminalDisplay(stream))
+    return Onward(LineDisplay(stream, render=plain_line, every_s=LINE_EVERY_S))
 
 
 def json_line(current: View) -> str:
@@ -239,7 +259,9 @@ def failure_lines(failed_by_code: Mapping[str, int], examples: Sequence[Example]
     lines = []
     for code, count in sorted(failed_by_code.items(), key=lambda item: (-item[1], item[0])):
         lines.append(f"{code} {count:,}")
-        for example in [each for each in examples if each.code == code][:EXAMPLES_PER_CODE]:
+        shown = [each for each in examples if each.code == code][:EXAMPLES_PER_CODE]
+        for example in shown:
             custom_id = "" if example.custom_id is None else f" ({shortened(example.custom_id, 60)})"
             lines.append(f"  {shortened(example.place, 200)}{custom_id}: {shortened(example.message, 200)}")
+        lines += [f"  and {count - len(shown):,} more"] if 0 < len(shown) < count else []
     return lines

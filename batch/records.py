@@ -208,14 +208,33 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineLoad:
+    """What an engine has to do, as it says itself: sequences it computes, and those it has no room for yet.
+
+    `kv_cache_use`: the share of its KV cache that is taken. `preemptions`: sequences that had to give way, so far.
+    """
+
+    running: int
+    waiting: int
+    kv_cache_use: float
+    preemptions: int
+
+
+@dataclass(frozen=True, slots=True)
 class EngineReport:
-    """What one engine says of itself: its phase, by shard number the rows that wait for a commit, its retries."""
+    """What is known of one engine: its phase, by shard number the rows that wait for a commit, its retries.
+
+    `in_flight`: rows that it was asked for; `in_line`: rows that are read and not asked for yet.
+    """
 
     epoch: int
     name: str
     phase: str
     open: dict[str, Tally] = field(default_factory=dict)
     retries: int = 0
+    in_flight: int = 0
+    in_line: int = 0
+    load: EngineLoad | None = None
 
 
 @dataclass(frozen=True, slots=True)

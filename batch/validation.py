@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from batch.plan import Plan, read_lines
+from batch.plan import PROGRESS_LINES, Plan, read_lines
 from batch.request import Decoder, Request
 from batch.result import RowFailure
 from batch.spec import JobSpec
@@ -35,11 +35,21 @@ def find_failures(spec: JobSpec, plan: Plan, heed: Callable[[], object] = lambda
     return (decoded for decoded in decode_all(spec, plan, heed) if isinstance(decoded, RowFailure))
 
 
-def validate(spec: JobSpec, plan: Plan, on_failure: Callable[[RowFailure], None] = lambda _: None) -> Validation:
-    """Decode every row; give each bad one to `on_failure`, in input order. Raises InputChanged."""
+def validate(
+    spec: JobSpec,
+    plan: Plan,
+    on_failure: Callable[[RowFailure], None] = lambda _: None,
+    on_progress: Callable[[int, int], None] = lambda _rows, _failed: None,
+) -> Validation:
+    """Decode every row; give each bad one to `on_failure`, in input order. Raises InputChanged.
+
+    `on_progress` gets the rows so far, and how many of them are bad.
+    """
     codes: Counter[str] = Counter()
     characters = 0
-    for decoded in decode_all(spec, plan):
+    for rows, decoded in enumerate(decode_all(spec, plan)):
+        if rows and rows % PROGRESS_LINES == 0:
+            on_progress(rows, codes.total())
         if isinstance(decoded, RowFailure):
             codes[decoded.code.value] += 1
             on_failure(decoded)

@@ -4,7 +4,8 @@ Knows nothing of Ray and of engines.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Event, Lock, Thread
 from types import TracebackType
@@ -15,17 +16,18 @@ from batch.errors import BatchError
 from batch.job_store import JobStore
 from batch.lease import HEARTBEAT_EVERY_S, Lease
 from batch.plan import Plan
-from batch.records import Progress, Stop, StopState, Tally
+from batch.records import EngineReport, Progress, Stop, StopState, Tally
 from batch.spec import JobSpec
 from batch.state import RUNNING_PHASE
 from connectors.errors import StoreError
 from connectors.retry import be_patient, retries
-from pipelines.progress import ProgressFold
+from pipelines.progress import ProgressFold, log_line
 from pipelines.replica import STARTING_PHASE
 
 logger = logging.getLogger(__name__)
 
 LAST_WORDS_S = 5.0
+LOG_EVERY_S = 30.0
 
 
 class JobStopped(Exception):
@@ -48,8 +50,10 @@ class Pulse:
         self._spec = job.spec()
         self._phase = "scanning"
         self._message = ""
-        self._fold = ProgressFold(0)
+        self._so_far = _so_far(job, lease)
+        self._fold = ProgressFold(0, self._so_far)
         self._plan: Plan | None = None
+        self._logged_at_s = clock.monotonic()
         self._stop: Stop | None = None
         self._refusal: BatchError | None = None
         self._guard = Lock()
@@ -86,7 +90,7 @@ class Pulse:
 
     def planned(self, plan: Plan) -> None:
         """Begin to count: the commits of earlier attempts first."""
-        fold = ProgressFold(plan.rows)
+        fold = ProgressFold(plan.rows, self._so_far)
         fold.committed(self._job.commits().values())
         with self._guard:
             self._fold, self._plan, self._phase, self._message = fold, plan, STARTING_PHASE, ""
@@ -124,14 +128,30 @@ class Pulse:
             if self._phase == STARTING_PHASE and self._fold.is_running:
                 self._phase = RUNNING_PHASE
             progress = self._fold.progress(self._clock.monotonic(), self._message, own_retries=retries())
+            counted = replace(progress, failed=self._fold.failed)
         self._lease.renew(self._phase, progress)
-        stop = limit_passed(self._spec, progress, now=self._clock.now())
+        self._log(progress, reports)
+        stop = limit_passed(self._spec, counted, now=self._clock.now())
         if self._phase == "writing":
             return
         if stop is not None:
             self._job.request_stop(stop)
         if self._phase != RUNNING_PHASE:
             self._stop = self._job.stop()
+
+    def _log(self, progress: Progress, reports: Sequence[EngineReport]) -> None:
+        """One line every LOG_EVERY_S while rows are answered."""
+        now_s = self._clock.monotonic()
+        if self._phase == RUNNING_PHASE and now_s - self._logged_at_s >= LOG_EVERY_S:
+            self._logged_at_s = now_s
+            logger.info("%s", log_line(progress, reports))
+
+
+def _so_far(job: JobStore, lease: Lease) -> Tally:
+    """What the attempt before told last: the lease has taken it over."""
+    heartbeat = job.heartbeat(lease.epoch.number)
+    told = heartbeat.progress if heartbeat is not None else Progress()
+    return Tally(told.succeeded, told.failed, told.prompt_tokens, told.completion_tokens)
 
 
 def limit_passed(spec: JobSpec, progress: Progress, *, now: datetime) -> Stop | None:

@@ -1,8 +1,9 @@
 """How far a job is: receipts and the engines' reports folded into one Progress. Pure; time is an argument."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
+from batch.display import number
 from batch.records import Commit, EngineReport, Progress, Tally
 from batch.state import RUNNING_PHASE
 
@@ -12,8 +13,10 @@ RATE_WINDOW_S = 30.0
 class ProgressFold:
     """Counts committed shards once, and the open shards of the engines on top."""
 
-    def __init__(self, rows_total: int) -> None:
+    def __init__(self, rows_total: int, so_far: Tally | None = None) -> None:
+        """`so_far`: what was told before, by an attempt whose last answers may be lost."""
         self._rows_total = rows_total
+        self._told = so_far or Tally()
         self._committed: dict[int, Tally] = {}
         self._open: dict[int, Tally] = {}
         self._engine_retries = 0
@@ -52,28 +55,50 @@ class ProgressFold:
         return self._now().failed
 
     def progress(self, now_s: float, message: str = "", *, own_retries: int = 0) -> Progress:
-        """The progress at `now_s` (monotonic seconds); rates over the last 30 s. `own_retries`: of this process."""
+        """The progress at `now_s` (monotonic seconds); rates over the last 30 s. `own_retries`: of this process.
+
+        Rows that were done and are lost with an engine stay told until as many are done again: nothing runs backwards.
+        A speed is that of answered rows; before an engine answers there is none.
+        """
         done = self._now()
         self._samples.append((now_s, done))
         while len(self._samples) > 1 and now_s - self._samples[1][0] >= RATE_WINDOW_S:
             self._samples.popleft()
         since_s, before = self._samples[0]
         elapsed_s = max(now_s - since_s, 1e-9)
-        rows_per_s = max(0.0, (done.rows - before.rows) / elapsed_s) if now_s > since_s else 0.0
+        has_speed = self.is_running and now_s > since_s
+        rows_per_s = max(0.0, (done.succeeded - before.succeeded) / elapsed_s) if has_speed else 0.0
         left = self._rows_total - done.rows
+        self._told = done if done.rows >= self._told.rows else self._told
         return Progress(
             rows_total=self._rows_total,
-            succeeded=done.succeeded,
-            failed=done.failed,
-            prompt_tokens=done.prompt_tokens,
-            completion_tokens=done.completion_tokens,
+            succeeded=self._told.succeeded,
+            failed=self._told.failed,
+            prompt_tokens=self._told.prompt_tokens,
+            completion_tokens=self._told.completion_tokens,
             rows_per_s=rows_per_s,
             prompt_tokens_per_s=max(0.0, (done.prompt_tokens - before.prompt_tokens) / elapsed_s),
             completion_tokens_per_s=max(0.0, (done.completion_tokens - before.completion_tokens) / elapsed_s),
-            eta_s=left / rows_per_s if rows_per_s > 0 else None,
+            eta_s=left / rows_per_s if rows_per_s > 0 and left > 0 else None,
             message=message,
             retries=own_retries + self._engine_retries,
         )
 
     def _now(self) -> Tally:
         return sum((tally for shard, tally in self._open.items() if shard not in self._committed), self._sum)
+
+
+def log_line(progress: Progress, reports: Collection[EngineReport]) -> str:
+    """How far a job is and what its engines do, for the log: what an engine does not tell is left out."""
+    in_flight, in_line = sum(each.in_flight for each in reports), sum(each.in_line for each in reports)
+    line = (
+        f"{progress.rows_done:,} of {progress.rows_total:,} rows done, {progress.failed:,} failed, "
+        f"{in_flight:,} in flight, {in_line:,} in line; {number(progress.rows_per_s)} rows/s, "
+        f"{number(progress.prompt_tokens_per_s)} tokens/s in, {number(progress.completion_tokens_per_s)} out"
+    )
+    loads = [each.load for each in reports if each.load is not None]
+    if not loads:
+        return line
+    kv_cache = ", ".join(f"{100 * load.kv_cache_use:.0f} %" for load in loads)
+    waiting, preemptions = sum(load.waiting for load in loads), sum(load.preemptions for load in loads)
+    return f"{line}; KV cache {kv_cache} used, {waiting:,} waiting in the engine, {preemptions:,} preemptions"

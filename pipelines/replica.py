@@ -30,7 +30,7 @@ from connectors.errors import StoreError
 from connectors.inputs import PieceReader
 from connectors.retry import retries
 from pipelines.admission import KILLS_TO_CONVICT, Admission
-from pipelines.engines.base import Answer, Engine, EngineDead
+from pipelines.engines.base import Answer, Engine, EngineDead, TellsLoad
 from pipelines.engines.retries import settled
 from pipelines.journal import NO_PAST, Past, encode_segment
 from pipelines.open_shard import OpenShard, commit_shard
@@ -145,10 +145,17 @@ class Replica:
 
     def report(self) -> EngineReport:
         """What the engine is doing, and the rows answered so far in shards that have no commit yet."""
-        is_ready = self._engine.done() and self._engine.exception() is None
-        phase = RUNNING_PHASE if is_ready else STARTING_PHASE
-        open_shards = {str(i): opened.tally() for i, opened in self._open.items()}
-        return EngineReport(self._epoch, self._name, phase, open_shards, retries())
+        engine = self._engine.result() if self._engine.done() and self._engine.exception() is None else None
+        return EngineReport(
+            self._epoch,
+            self._name,
+            phase=RUNNING_PHASE if engine is not None else STARTING_PHASE,
+            open={str(i): opened.tally() for i, opened in self._open.items()},
+            retries=retries(),
+            in_flight=len(self._in_flight),
+            in_line=len(self._in_line),
+            load=engine.load() if isinstance(engine, TellsLoad) else None,
+        )
 
     def waiting(self) -> list[Request]:
         """The requests in line, those first that came first; equal ones, of which one will be asked, but once."""

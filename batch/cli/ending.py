@@ -117,7 +117,7 @@ def _as_text(told: Told) -> str:
 
 def _speed_line(told: Told) -> list[str]:
     manifest, usage = told.manifest, told.manifest.usage
-    counts = (manifest.succeeded + manifest.failed, usage.prompt_tokens, usage.completion_tokens)
+    counts = (manifest.succeeded, usage.prompt_tokens, usage.completion_tokens)
     rows, read, written = (told.per_second(count) for count in counts)
     if rows is None or read is None or written is None:
         return []
@@ -126,7 +126,7 @@ def _speed_line(told: Told) -> list[str]:
 
 def _as_json(told: Told) -> str:
     manifest = told.manifest
-    rows_per_s = told.per_second(manifest.succeeded + manifest.failed)
+    rows_per_s = told.per_second(manifest.succeeded)
     shown: dict[str, Any] = {
         "job_id": manifest.job_id,
         "state": manifest.state.value,

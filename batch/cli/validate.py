@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +21,7 @@ from batch.cli.reading import (
     read_messages_template,
     take,
 )
+from batch.display import Display, View, open_display
 
 if TYPE_CHECKING:
     from batch.result import RowFailure
@@ -47,13 +51,29 @@ def validate(inputs: tuple[str, ...], model: str | None, mode: str, **given: Any
     from batch.validation import validate as check_lines
 
     spec = _spec(inputs, model, take(LineFlags, given), parameters=take(ParameterFlags, given))
-    plan = make_plan(spec)
     render = _failure_json if mode == "json" else describe
-    found = check_lines(spec, plan, lambda failure: click.echo(render(failure)))
+    display = open_display(sys.stderr, as_json=mode == "json")
+    try:
+        plan = make_plan(spec, partial(_show_read, display))
+        found = check_lines(
+            spec,
+            plan,
+            on_failure=lambda failure: click.echo(render(failure)),
+            on_progress=lambda rows, bad: display.show(View("checking", rows, bad, plan.rows), time.monotonic()),
+        )
+    finally:
+        display.close()
     for warning in look(spec, [planned.file for planned in plan.inputs]).warnings:
         warn(warning, as_json=mode == "json")
     click.echo(_totals_json(found) if mode == "json" else _totals(found, len(plan.inputs)))
     return 2 if found.failed else 0
+
+
+def _show_read(display: Display, lines: int) -> None:
+    from batch.plan import PROGRESS_LINES
+
+    if lines >= PROGRESS_LINES:  # a small file is done before anybody has read this
+        display.show(View("scanning", message=f"{lines:,} lines read"), time.monotonic())
 
 
 def _spec(inputs: tuple[str, ...], model: str | None, lines: LineFlags, *, parameters: ParameterFlags) -> JobSpec:

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from batch.records import EngineLoad
 from batch.request import Request
 from batch.result import Code, Usage
 
@@ -65,3 +66,11 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Stop the engine and free its memory."""
+
+
+@runtime_checkable
+class TellsLoad(Protocol):
+    """An engine that knows how much it has to do."""
+
+    def load(self) -> EngineLoad | None:
+        """What it told last; None before it told anything."""

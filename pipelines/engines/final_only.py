@@ -11,11 +11,12 @@ from typing import Any
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
-from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
 from vllm.v1.metrics.stats import PrefillStats
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request
+
+from pipelines.engines.load import TellingScheduler
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Kept:
     prefill_stats: PrefillStats | None
 
 
-class FinalOnly(Scheduler):
+class FinalOnly(TellingScheduler):
     """Keeps what the steps computed of a row until the row is finished."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

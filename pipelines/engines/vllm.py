@@ -38,12 +38,14 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from batch.engine_arguments import command_line_words
+from batch.records import EngineLoad
 from batch.request import CHAT, Request
 from batch.result import Code, Usage
 from batch.spec import EngineValue, JobSpec
 from pipelines import sizing
 from pipelines.engines import cpu_kernels, cpu_lora
 from pipelines.engines.base import Answer, EngineDead, Waiting, names_model, window_of
+from pipelines.engines.load import LoadKeeper
 from pipelines.engines.plain_chat import PlainChats
 from pipelines.engines.prompts import PromptsAhead
 from pipelines.fork_server import ForkedContext
@@ -81,6 +83,8 @@ class VllmEngine:
         self._llm = llm
         self._endpoints = endpoints
         self._plain_chats = plain_chats
+        self._keeper = LoadKeeper()
+        llm.logger_manager = self._keeper  # type: ignore[assignment]  # vLLM's own would time every row
 
     @classmethod
     async def start(cls, spec: JobSpec, model: str, machine: Machine, *, rows: int, waiting: Waiting) -> "VllmEngine":
@@ -136,6 +140,9 @@ class VllmEngine:
             # The serving layer swallows a cancellation and answers 400, "Client disconnected": that is no answer.
             raise asyncio.CancelledError
         return answer
+
+    def load(self) -> EngineLoad | None:
+        return self._keeper.latest
 
     async def _answer_plain(self, request: Request) -> Answer | None:
         """The answer to a plain chat; None for any other request, and where something is wrong with the chat."""

@@ -73,6 +73,18 @@ def test_nothing_new_is_not_said_again() -> None:
     assert len(stream.getvalue().splitlines()) == 1
 
 
+def test_rows_that_were_done_once_are_shown_as_done() -> None:
+    stream = io.StringIO()
+    display = open_display(stream, as_json=True)
+
+    for at_s, (done, failed) in enumerate([(0, 0), (250, 3), (100, 1), (0, 0), (260, 2)]):
+        display.show(moment(rows_done=done, rows_failed=failed), 10.0 * at_s)
+
+    shown = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["rows_done"] for line in shown] == [0, 250, 260]
+    assert [line["rows_failed"] for line in shown] == [0, 3, 2]
+
+
 def test_without_a_terminal_there_is_no_escape_sequence() -> None:
     stream = io.StringIO()
     display = open_display(stream, as_json=False)
@@ -135,8 +147,10 @@ def test_failures_are_listed_by_frequency_with_three_examples_each() -> None:
 
     assert lines[0] == "timeout 5"
     assert lines[1] == "  in.jsonl:0 (row-0): late"
-    assert len(lines) == 6
-    assert lines[5] == r"  in.jsonl:9: bad \x1b[0m byte"
+    assert lines[4] == "  and 2 more"
+    assert len(lines) == 7
+    assert lines[6] == r"  in.jsonl:9: bad \x1b[0m byte"
+    assert failure_lines({"timeout": 7}, []) == ["timeout 7"]
 
 
 def test_a_table_has_columns_as_wide_as_their_widest_value() -> None:

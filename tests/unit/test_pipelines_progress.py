@@ -3,8 +3,8 @@
 import pytest
 from jobs import make_commit
 
-from batch.records import EngineReport, Tally
-from pipelines.progress import ProgressFold
+from batch.records import EngineLoad, EngineReport, Progress, Tally
+from pipelines.progress import ProgressFold, log_line
 
 
 def report(phase: str = "running", **open_shards: Tally) -> EngineReport:
@@ -44,7 +44,7 @@ def test_open_shards_count_on_top_until_they_are_committed() -> None:
     assert fold.progress(1.0).rows_done == 4 + 6 + 2
 
 
-def test_rows_of_a_lost_engine_are_taken_back_and_no_rate_is_negative() -> None:
+def test_rows_of_a_lost_engine_stay_told_until_as_many_are_done_and_no_rate_is_negative() -> None:
     fold = ProgressFold(20)
     fold.reported([report(s0=Tally(8, 0, 80, 40))])
     fold.progress(0.0)
@@ -52,8 +52,71 @@ def test_rows_of_a_lost_engine_are_taken_back_and_no_rate_is_negative() -> None:
 
     progress = fold.progress(2.0)
 
-    assert progress.rows_done == 0
+    assert (progress.rows_done, progress.prompt_tokens) == (8, 80)
     assert (progress.rows_per_s, progress.prompt_tokens_per_s, progress.completion_tokens_per_s) == (0.0, 0.0, 0.0)
+
+    fold.reported([report(s0=Tally(8, 1, 70, 30))])
+
+    progress = fold.progress(3.0)
+    assert (progress.rows_done, progress.failed, progress.prompt_tokens) == (9, 1, 70)
+    assert fold.failed == 1
+
+
+def test_what_the_attempt_before_told_is_told_until_this_one_has_done_as_much() -> None:
+    fold = ProgressFold(20, so_far=Tally(9, 1))
+    fold.settle(0, Tally(4))
+
+    assert (fold.progress(0.0).rows_done, fold.failed) == (10, 0)
+
+    fold.settle(1, Tally(8))
+
+    assert (fold.progress(1.0).succeeded, fold.progress(1.0).failed) == (12, 0)
+
+
+def test_before_an_engine_answers_there_is_neither_speed_nor_time_left() -> None:
+    fold = ProgressFold(20)
+    fold.reported([report("starting engine", s0=Tally(0, 5))])
+    fold.progress(0.0)
+    fold.reported([report("starting engine", s0=Tally(0, 20))])
+
+    progress = fold.progress(2.0)
+
+    assert (progress.rows_done, progress.rows_per_s, progress.eta_s) == (20, 0.0, None)
+
+
+def test_failed_rows_are_no_speed() -> None:
+    fold = ProgressFold(1000)
+    fold.reported([report(s0=Tally())])
+    fold.progress(0.0)
+    fold.reported([report(s0=Tally(10, 490))])
+
+    progress = fold.progress(2.0)
+
+    assert progress.rows_per_s == pytest.approx(5.0)
+    assert progress.eta_s == pytest.approx(100.0)
+
+
+def test_when_no_row_is_left_no_time_is_left_to_tell() -> None:
+    fold = ProgressFold(10)
+    fold.reported([report(s0=Tally())])
+    fold.progress(0.0)
+    fold.reported([report(s0=Tally(10))])
+
+    assert fold.progress(2.0).eta_s is None
+
+
+def test_the_line_for_the_log_says_what_the_engines_do() -> None:
+    progress = Progress(10_000, 1_200, 34, rows_per_s=45.2, prompt_tokens_per_s=3400.0, completion_tokens_per_s=900.0)
+    silent = EngineReport(1, "a", "running", in_flight=256, in_line=1_024)
+    telling = EngineReport(1, "b", "running", in_flight=384, load=EngineLoad(256, 128, 0.431, 3))
+
+    assert log_line(progress, [silent]) == (
+        "1,234 of 10,000 rows done, 34 failed, 256 in flight, 1,024 in line; 45 rows/s, 3,400 tokens/s in, 900 out"
+    )
+    assert log_line(progress, [silent, telling]).endswith(
+        "; KV cache 43 % used, 128 waiting in the engine, 3 preemptions"
+    )
+    assert "640 in flight" in log_line(progress, [silent, telling])
 
 
 def test_rates_begin_with_the_first_running_engine() -> None:
