@@ -34,6 +34,7 @@ GOOD = [
     "resume out --retry-failed timeout --output {new}",
     "results out --errors",
     "logs out",
+    "status out",
     "version",
     "whoami",
 ]

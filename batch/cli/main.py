@@ -75,6 +75,7 @@ def _message(error: BaseException) -> str:
         "cancel": Entry("batch.cli.verbs:cancel", "Cancel a job, keeping the rows that are done."),
         "resume": Entry("batch.cli.verbs:resume", "Go on with a job that was interrupted, or retry its failed rows."),
         "results": Entry("batch.cli.results:results", "Stream a job's result lines, in input order."),
+        "status": Entry("batch.cli.status:status", "Show how a job stands, and where its log is."),
         "logs": Entry("batch.cli.watching:logs", "Print the log of a job's latest attempt."),
         "watch": Entry("batch.cli.watching:watch", "Follow a job until it ends."),
         "version": Entry("batch.cli.about:version", "Print the versions of batchctl and Python."),

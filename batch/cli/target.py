@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from batch import layout
@@ -36,18 +35,29 @@ def _existing(job_store: JobStore) -> JobStore:
     return job_store
 
 
-def latest_log(job_store: JobStore) -> Iterator[bytes]:
-    """The lines of the latest attempt's log. JobNotFound when no attempt left one that can be seen from here."""
-    numbers = job_store.epoch_numbers()
-    number = numbers[-1] if numbers else 1
+def read_log(job_store: JobStore, attempt: int, start: int = 0) -> bytes:
+    """An attempt's log from byte `start` on. JobNotFound when it left none that can be seen from here."""
     try:
-        with open_store(job_store.uri).open(layout.log(number)) as stored:
-            yield from stored
-        return
+        with open_store(job_store.uri).open(layout.log(attempt)) as stored:
+            stored.seek(start)
+            return stored.read()
     except NotFound:
-        local = log_path(job_store.uri, job_id=job_store.spec().job_id, attempt=number)
+        local = log_path(job_store.uri, job_id=job_store.spec().job_id, attempt=attempt)
     try:
         with local.open("rb") as stream:
-            yield from stream
+            stream.seek(start)
+            return stream.read()
     except FileNotFoundError:
-        raise JobNotFound(f"Attempt {number} left no log in {job_store.uri} or on this machine.") from None
+        raise JobNotFound(f"Attempt {attempt} left no log in {job_store.uri} or on this machine.") from None
+
+
+def where_log_is(job_store: JobStore, attempt: int) -> str:
+    """The path or URI of an attempt's log; empty when it left none that can be seen from here."""
+    local = log_path(job_store.uri, job_id=job_store.spec().job_id, attempt=attempt)
+    if local.exists():
+        return str(local)
+    try:
+        open_store(job_store.uri).head(layout.log(attempt))
+    except NotFound:
+        return ""
+    return f"{job_store.uri}/{layout.log(attempt)}"

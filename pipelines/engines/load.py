@@ -18,7 +18,7 @@ from batch.records import EngineLoad
 class TellingScheduler(Scheduler):
     """vLLM's scheduler, which tells its load every `tell_every_s` when nobody asked for statistics."""
 
-    tell_every_s = 5.0
+    tell_every_s = 1.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

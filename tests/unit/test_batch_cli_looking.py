@@ -118,7 +118,7 @@ def test_watching_a_failed_attempt_says_why_and_how_to_go_on(call: CommandLine, 
     ended = call("watch", "out")
 
     assert ended.code == 1
-    assert "Out of GPU memory; `batchctl resume`" in ended.err
+    assert "Out of GPU memory; `batchctl resume " in ended.err
 
 
 def test_waiting_has_a_limit(call: CommandLine, job: JobStore) -> None:

@@ -11,7 +11,7 @@ from batch.clock import SystemClock, rfc3339
 from batch.job_store import JobStore
 from batch.lease import claim
 from batch.plan import Plan
-from batch.records import CorruptRecord, EngineReport, Epoch, Progress, StopState, Tally
+from batch.records import CorruptRecord, EngineReport, Epoch, Heartbeat, Progress, StopState, Tally
 from connectors.errors import Unavailable
 from connectors.registry import open_store
 from connectors.retry import Retry, retries
@@ -103,6 +103,47 @@ def test_the_heartbeat_counts_the_retries_of_the_worker_and_of_its_engines() -> 
     heartbeat = job.heartbeat(1)
     assert heartbeat is not None
     assert heartbeat.progress.retries == before + 2 + 3 + 5
+
+
+@pytest.mark.parametrize(("waited_s", "lines"), [(29.0, 0), (30.0, 1)])
+def test_every_half_minute_the_log_has_a_line(caplog: pytest.LogCaptureFixture, waited_s: float, lines: int) -> None:
+    caplog.set_level("INFO")
+    job, clock = planned_job(rows(3)), FakeClock()
+    pulse = Pulse(job, claim(job, HOLDER, clock=clock), clock=clock, on_lost=lambda: None)
+    pulse.planned(planned(job))
+    job.report_engine(EngineReport(1, "a", "running", {"0": Tally(1)}, in_flight=2))
+    clock.sleep(waited_s)
+
+    with pulse:  # which beats at once
+        pass
+
+    told = [message for message in caplog.messages if "rows done" in message]
+    assert len(told) == lines
+    assert all(message.startswith("1 of 3 rows done, 0 failed, 2 in flight, 0 in line") for message in told)
+
+
+def test_what_the_attempt_before_has_told_is_where_the_next_one_begins() -> None:
+    job, clock = planned_job(rows(9), shard_rows=3), FakeClock()
+    job.commit(make_commit(0, 3))
+    claim(job, HOLDER, clock=clock).renew("running", Progress(9, 5, 1, 30, 12))
+    clock.sleep(60)
+    pulse = Pulse(job, claim(job, HOLDER, clock=clock), clock=clock, on_lost=lambda: None)
+
+    told = []
+    with pulse:
+        told.append(heartbeat_of(job, 2))
+    pulse.planned(planned(job))
+    pulse.settled(1, Tally(3))
+    pulse.writing()
+    told.append(heartbeat_of(job, 2))
+
+    assert [(heartbeat.progress.succeeded, heartbeat.progress.failed) for heartbeat in told] == [(5, 1), (6, 0)]
+
+
+def heartbeat_of(job: JobStore, epoch: int) -> Heartbeat:
+    heartbeat = job.heartbeat(epoch)
+    assert heartbeat is not None
+    return heartbeat
 
 
 def test_a_limit_that_passes_while_the_ledger_is_closed_stops_nothing() -> None:

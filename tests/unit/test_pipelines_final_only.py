@@ -70,6 +70,26 @@ def test_a_step_that_ends_no_row_sends_nothing_at_all(scheduler: "FinalOnly") ->
     assert scheduler.update_from_output(planned, ModelRunnerOutput(["row"], {"row": 0}, [[11]])) == {}
 
 
+def test_the_load_is_told_now_and_then_and_kept_by_who_is_in_front(scheduler: "FinalOnly") -> None:
+    from pipelines.engines.load import LoadKeeper
+
+    keeper = LoadKeeper()
+    scheduler.tell_every_s = 0.0
+    add(scheduler, "row", max_tokens=4)
+    for stats in (scheduler.make_stats(), None):
+        keeper.record(scheduler_stats=stats, iteration_stats=None, engine_idx=0)
+    before = keeper.latest
+
+    step(scheduler, 11)
+    keeper.record(scheduler_stats=scheduler.make_stats())
+
+    assert before is not None
+    assert (before.running, before.waiting, before.kv_cache_use, before.preemptions) == (0, 1, 0.0, 0)
+    assert keeper.latest is not None
+    assert (keeper.latest.running, keeper.latest.waiting) == (1, 0)
+    assert keeper.latest.kv_cache_use > 0
+
+
 @pytest.mark.parametrize("asked", [{"stop": ["x"]}, {"logprobs": 1}, {"prompt_logprobs": 1}])
 def test_a_row_that_is_looked_at_while_it_grows_is_sent_step_by_step(
     scheduler: "FinalOnly", asked: dict[str, object]
