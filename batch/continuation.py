@@ -8,14 +8,17 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import Literal
 
 import orjson
 
+from batch.engine_arguments import check_engine_args
 from batch.errors import JobFailed, UsageError
 from batch.job_store import READERS, JobStore
 from batch.manifest import UNREAD_INPUTS, Manifest
+from batch.parameters import InferenceParameters
 from batch.plan import Continuation, Plan, PlannedInput
 from batch.records import Part
 from batch.result import Code
@@ -25,13 +28,49 @@ from connectors.errors import NotFound
 from connectors.registry import locate
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a job that continues another one asks for otherwise; None or nothing: as the old job does.
+
+    `engine_args`, `lora`: beside those of the old job, or instead of those of the same names.
+    """
+
+    row_model: Literal["check", "ignore"] | None = None
+    max_tokens: int | None = None
+    engine_args: Mapping[str, object] = field(default_factory=dict)
+    lora: Mapping[str, str] = field(default_factory=dict)
+
+    def made_to(self, old: JobSpec) -> JobSpec:
+        """The old spec with these changes, which says what they changed. UsageError for a value that cannot be."""
+        parameters = old.parameters.to_dict()
+        parameters |= {} if self.max_tokens is None else {"max_tokens": self.max_tokens}
+        spec = replace(
+            old,
+            row_model=self.row_model or old.row_model,
+            parameters=InferenceParameters.from_dict(parameters),
+            engine_args=check_engine_args(old.engine, {**old.engine_args, **self.engine_args}),
+            lora={**old.lora, **self.lora},
+        )
+        return replace(spec, changed_from={name: there for name, (_, there) in spec.differences(old).items()})
+
+
+NO_CHANGES = Changes()
+
+
 def continue_spec(
-    old: JobStore, retry_codes: Iterable[str] = (), *, job_id: str, output: str, created_at: str
+    old: JobStore,
+    retry_codes: Iterable[str] = (),
+    *,
+    job_id: str,
+    output: str,
+    created_at: str,
+    changes: Changes = NO_CHANGES,
 ) -> JobSpec:
     """The spec of a job that runs the failed rows of `old` under its settings, any number of which may fail again.
 
-    `retry_codes`: only the rows that failed with one of these; none: all. UsageError for what is no code. Reads the
-    old spec alone: whether there is something to continue, `continue_plan` finds out.
+    `retry_codes`: only the rows that failed with one of these; none: all. `changes`: settings that are not the old
+    job's. UsageError for what is no code, or cannot be. Reads the old spec alone: whether there is something to
+    continue, `continue_plan` finds out.
     """
     codes = tuple(sorted(set(retry_codes)))
     unknown = next((code for code in codes if code not in set(Code)), None)
@@ -39,7 +78,7 @@ def continue_spec(
         raise UsageError(f"{unknown!r} is no code of failed rows: expected one of {', '.join(Code)}.")
     spec = old.spec()
     return replace(
-        spec,
+        changes.made_to(spec),
         job_id=job_id,
         output=output,
         created_at=created_at,

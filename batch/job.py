@@ -19,7 +19,7 @@ import orjson
 
 from batch.changed_inputs import refuse_other_inputs
 from batch.clock import Clock, SystemClock, parse_rfc3339, rfc3339
-from batch.continuation import continue_plan, continue_spec
+from batch.continuation import NO_CHANGES, Changes, continue_plan, continue_spec
 from batch.engine_arguments import check_engine_args
 from batch.errors import JobFailed, JobNotFound, UsageError
 from batch.job_fields import JOBS, as_dict, job_name, wire_state
@@ -127,6 +127,7 @@ class BatchInferenceJob:
         output_dataset_id: str | None = None,
         job_id: str | None = None,
         display_name: str | None = None,
+        changes: Changes = NO_CHANGES,
         workspace: str | Workspace | None = None,
         replicas: str | None = None,
         ray_address: str | None = None,
@@ -135,7 +136,8 @@ class BatchInferenceJob:
         """Store and start a job that runs the failed rows of an ended one, by its id or full name, and no others.
 
         `retry_codes`: only the rows that failed with one of these; none: all. Model, input, engine and parameters are
-        the old job's. UsageError: no such job or code, the job has not ended, no row failed so, an input has changed.
+        the old job's, but for the `changes`. UsageError: no such job or code, the job has not ended, no row failed so,
+        an input has changed.
         """
         opened = _opened(workspace)
         old = cls.get(continued_from_job_name, workspace=opened)
@@ -148,6 +150,7 @@ class BatchInferenceJob:
             job_id=own_id,
             output=opened.dataset_uri(output_id),
             created_at=rfc3339(SystemClock().now()),
+            changes=changes,
         )
         spec = replace(spec, display_name=display_name or "", created_by=opened.account_id, output_dataset_id=output_id)
         continue_plan(spec)  # refuses here what the worker would refuse

@@ -18,7 +18,7 @@ from batch.clock import Clock, rfc3339
 from batch.errors import JobGone, JobHeld
 from batch.job_store import JobStore, Standing
 from batch.records import AttemptEnd, Epoch, Exit, Heartbeat, Holder, Progress, Scalar
-from batch.state import HEARTBEAT_TTL_S
+from batch.state import HEARTBEAT_TTL_S, JobRecord, JobState
 from connectors.errors import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -189,6 +189,21 @@ def is_gone(holder: Holder, newcomer: Holder) -> bool:
         return True
     started = _process_started(holder.pid)
     return "" not in (started, holder.process_started) and started != holder.process_started
+
+
+def why_idle(record: JobRecord, here: Holder) -> str | None:
+    """Why nobody works on a job; None when somebody does, as far as can be seen from `here`, or when it has ended."""
+    number = record.attempts
+    if record.manifest is not None:
+        return None
+    if record.state is JobState.FAILED:
+        return f"nobody works on it, attempt {number} failed: {record.message.rstrip('.')}"
+    if record.holder is None:
+        return f"nobody works on it, {f'attempt {number} was interrupted' if number else 'no attempt was started'}"
+    holder = f"process {record.holder.pid} on {record.holder.host}"
+    if is_gone(record.holder, here):
+        return f"nobody works on it, attempt {number} ended early: {holder} is gone"
+    return f"nobody works on it, {holder} has been silent since {record.updated_at}" if record.stale else None
 
 
 def _process_started(pid: int) -> str:

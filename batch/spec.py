@@ -22,7 +22,16 @@ MAX_YEARS = 100
 EngineValue = str | int | float | bool
 
 _NOT_IDENTITY = frozenset(
-    {"job_id", "created_at", "display_name", "created_by", "journal_every_s", "order_by_prefix", "token"}
+    {
+        "job_id",
+        "created_at",
+        "display_name",
+        "created_by",
+        "journal_every_s",
+        "order_by_prefix",
+        "token",
+        "changed_from",
+    }
 )
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FAILED_ROWS = re.compile(r"\d+|\d+(\.\d+)?%")
@@ -72,6 +81,7 @@ class JobSpec:
     continued_from: str = ""  # the job whose failed rows this one runs, and no other rows
     continued_from_output: str = ""
     retry_codes: tuple[str, ...] = ()  # of those rows the ones that failed so; empty: all
+    changed_from: dict[str, object] = field(default_factory=dict)  # settings that differ there -> what they are there
     token: str = ""  # drawn when the job is stored; empty: by a batchctl that drew none
 
     def __post_init__(self) -> None:

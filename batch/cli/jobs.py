@@ -227,7 +227,7 @@ def resume(ctx: click.Context, /, old_job_id: str, mode: str, **given: Any) -> i
     job = _existing(workspace, old_job_id)
     if flags.retry_failed:
         job = BatchInferenceJob.continue_from(
-            job.id, flags.codes, workspace=workspace, **_named(given), **_attempt(given)
+            job.id, flags.codes, changes=flags.changes(), workspace=workspace, **_named(given), **_attempt(given)
         )
     else:
         job.resume(**_attempt(given))
@@ -259,7 +259,7 @@ def resume_here(ctx: click.Context, /, job: str, output: str | None, mode: str, 
     flags.check(output=output)
     job_store, again = _find(ctx, job), f"`batchctl resume {job}` goes on with it"
     if flags.retry_failed:
-        job_store, again = prepare_retry(job_store, flags.codes, output), "the same command resumes it"
+        job_store, again = prepare_retry(job_store, flags, output), "the same command resumes it"
     return follow(job_store, Launch(job_store.uri, **given, again=again), as_json=mode == "json")
 
 

@@ -1,6 +1,7 @@
 """Everything that can be known to be wrong before an engine starts, checked in the order of its cost.
 
-Writes nothing but the job's spec, and that last. Starts nothing.
+Writes nothing but the job's spec, and that last; removes nothing but a job of other settings that left no answer.
+Starts nothing.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING
 
 from batch import layout
 from batch.changed_inputs import refuse_other_inputs
-from batch.cli.check import FirstLook, refuse_invalid_lines
+from batch.cli.check import FirstLook, refuse_invalid_lines, warn
+from batch.clock import SystemClock
 from batch.continuation import continue_plan
 from batch.errors import JobNotFound, UsageError
 from batch.job_store import JobStore
+from batch.lease import this_process, why_idle
 from batch.request import Decoder
 from connectors.inputs import find_inputs
 from connectors.registry import open_store
@@ -39,6 +42,10 @@ def prepare(spec: JobSpec, first_look: FirstLook) -> JobStore:
         for path in spec.lora.values():
             check_model(path, needed="adapter_config.json")
     job_store = JobStore.open(spec.output)
+    if _is_stored(job_store) and _may_be_replaced(job_store, spec):
+        _check_inputs(spec, first_look)
+        warn(f"{job_store.spec().job_id} had left no answer there: it is removed.", as_json=first_look.as_json)
+        job_store = _emptied(job_store)
     if _is_stored(job_store):
         job_store.create_spec(spec)
         if job_store.manifest() is None and job_store.plan() is None:
@@ -58,6 +65,31 @@ def _is_stored(job_store: JobStore) -> bool:
     except JobNotFound:
         return False
     return True
+
+
+def _may_be_replaced(job_store: JobStore, spec: JobSpec) -> bool:
+    """Whether the job that stands there has other settings, was tried in vain, and left no answer; nobody works on it.
+
+    One of a workspace is not: its id stands for its settings.
+    """
+    standing = job_store.spec()
+    if standing.digest == spec.digest or standing.output_dataset_id:
+        return False
+    record = job_store.record(SystemClock().now())
+    if not record.attempts or why_idle(record, this_process()) is None:
+        return False
+    store = open_store(job_store.uri)
+    return not any(next(iter(store.list(prefix)), None) for prefix in (layout.COMMIT_PREFIX, layout.JOURNAL_PREFIX))
+
+
+def _emptied(job_store: JobStore) -> JobStore:
+    """The place without the job's objects and what it had begun to write; the spec goes last."""
+    store = open_store(job_store.uri)
+    for prefix in (layout.RESULTS_PREFIX, layout.ERRORS_PREFIX, layout.JOB_PREFIX):
+        for key in [found.key for found in store.list(prefix) if found.key != layout.SPEC]:
+            store.delete(key)
+    store.delete(layout.SPEC)
+    return JobStore.open(job_store.uri)
 
 
 def _check_inputs(spec: JobSpec, first_look: FirstLook) -> None:

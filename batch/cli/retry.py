@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
 from batch.cli import completion
+from batch.cli.reading import adapters
+from batch.cli.running import once_each
+from batch.cli.values import KEY_VALUE
 from batch.errors import UsageError
 
 if TYPE_CHECKING:
+    from batch.continuation import Changes
     from batch.job_store import JobStore
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -23,16 +27,38 @@ class RetryFlags:
 
     retry_failed: bool
     codes: tuple[str, ...]
+    row_model: Literal["check", "ignore"] | None
+    max_tokens: int | None
+    engine_arg: tuple[tuple[str, str], ...]
+    lora: tuple[tuple[str, str], ...]
+
+    def changes(self) -> Changes:
+        """The settings that the new job is to have instead of the old job's. UsageError for a name given twice."""
+        from batch.continuation import Changes
+
+        return Changes(self.row_model, self.max_tokens, once_each(self.engine_arg), adapters(self.lora))
 
     def check(self, **of_the_new_job: str | None) -> None:
         """UsageError when there is no --retry-failed, but something that is said of the new job."""
+        settings = {name: getattr(self, name) for name in ("row_model", "max_tokens", "engine_arg", "lora")}
+        of_the_new_job |= {name: "given" for name, value in settings.items() if value}
         given = [*self.codes, *(f"--{name.replace('_', '-')}" for name, value in of_the_new_job.items() if value)]
         if given and not self.retry_failed:
             raise UsageError(f"{given[0]} goes with --retry-failed; without it a job goes on as it is.")
 
 
+_NEW = "With --retry-failed, the new job:"
+
+
 def retry_options(function: Function) -> Function:
-    """--retry-failed [CODE]..."""
+    """--retry-failed [CODE]..., and the settings of the new job that may differ from the old one's."""
+    for option in (
+        click.option("--lora", multiple=True, type=KEY_VALUE, metavar="NAME=PATH", help=f"{_NEW} one more adapter."),
+        click.option("--max-tokens", type=int, metavar="N", help=f"{_NEW} so many tokens an answer."),
+        click.option("--engine-arg", multiple=True, type=KEY_VALUE, metavar="KEY=VALUE", help=f"{_NEW} this, too."),
+        click.option("--row-model", type=click.Choice(["check", "ignore"]), help=f"{_NEW} this, instead of the old."),
+    ):
+        function = option(function)
     codes = click.argument("codes", nargs=-1, metavar="[CODE]...", shell_complete=completion.codes)
     flag = click.option(
         "--retry-failed",
@@ -68,7 +94,7 @@ def refuse_settings(ctx: click.Context, *, model: str, input_dataset_id: str) ->
             raise UsageError(f"{option.opts[-1]} does not go with --continue-from: that job's settings are kept.")
 
 
-def prepare_retry(old: JobStore, codes: tuple[str, ...], output: str | None) -> JobStore:
+def prepare_retry(old: JobStore, flags: RetryFlags, output: str | None) -> JobStore:
     """The new job, checked and stored; the same words again give the same job. UsageError, SpecMismatch."""
     from batch.cli.check import FirstLook
     from batch.cli.preflight import prepare
@@ -80,5 +106,5 @@ def prepare_retry(old: JobStore, codes: tuple[str, ...], output: str | None) -> 
     if output is None:
         raise UsageError("--retry-failed makes a new job: name its own folder or URI with --output.")
     own, now = str(parse_uri(output)), rfc3339(SystemClock().now())
-    spec = continue_spec(old, codes, job_id=UNNAMED, output=own, created_at=now)
+    spec = continue_spec(old, flags.codes, job_id=UNNAMED, output=own, created_at=now, changes=flags.changes())
     return prepare(replace(spec, job_id=default_job_id(spec)), FirstLook(may_all_fail=True, as_json=False))

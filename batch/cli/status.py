@@ -34,9 +34,8 @@ def status(ctx: click.Context, job: str, mode: str) -> None:
 def look_at(job_store: JobStore) -> Shown:
     """All that a status tells, by its names in JSON."""
     from batch.cli.target import where_log_is
-    from batch.cli.watching import why_idle
     from batch.clock import SystemClock
-    from batch.lease import this_process
+    from batch.lease import this_process, why_idle
 
     record = job_store.record(SystemClock().now())
     spec, progress, manifest = record.spec, record.progress, record.manifest

@@ -14,7 +14,6 @@ from batch.display import address, escape
 
 if TYPE_CHECKING:
     from batch.job_store import JobStore
-    from batch.records import Holder
     from batch.state import JobRecord
 
 POLL_S = 1.0
@@ -58,7 +57,7 @@ def _wait(job_store: JobStore, *, as_json: bool, timeout_s: float | None, idle_l
     from batch.clock import SystemClock
     from batch.display import open_display, view
     from batch.errors import JobFailed
-    from batch.lease import this_process
+    from batch.lease import this_process, why_idle
 
     clock, here = SystemClock(), this_process()
     started_s = busy_s = clock.monotonic()
@@ -78,24 +77,6 @@ def _wait(job_store: JobStore, *, as_json: bool, timeout_s: float | None, idle_l
     finally:
         display.close()
     return record
-
-
-def why_idle(record: JobRecord, here: Holder) -> str | None:
-    """Why nobody works on a job; None when somebody does, as far as can be seen from `here`, or when it has ended."""
-    from batch.lease import is_gone
-    from batch.state import JobState
-
-    number = record.attempts
-    if record.manifest is not None:
-        return None
-    if record.state is JobState.FAILED:
-        return f"nobody works on it, attempt {number} failed: {record.message.rstrip('.')}"
-    if record.holder is None:
-        return f"nobody works on it, {f'attempt {number} was interrupted' if number else 'no attempt was started'}"
-    holder = f"process {record.holder.pid} on {record.holder.host}"
-    if is_gone(record.holder, here):
-        return f"nobody works on it, attempt {number} ended early: {holder} is gone"
-    return f"nobody works on it, {holder} has been silent since {record.updated_at}" if record.stale else None
 
 
 @click.command()
@@ -130,7 +111,7 @@ def _print_lines(content: bytes) -> None:
 
 def _has_ended(job_store: JobStore, attempt: int) -> bool:
     from batch.clock import SystemClock
-    from batch.lease import this_process
+    from batch.lease import this_process, why_idle
 
     record = job_store.record(SystemClock().now())
     is_over = record.manifest is not None or record.attempts > attempt
