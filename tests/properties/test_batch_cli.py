@@ -1,11 +1,10 @@
 """Whatever is typed, batchctl answers with words and an exit code: never with a traceback, nor a TAB with anything.
 
-Ten thousand lists with BATCHCTL_CHAOS=nightly. A failure names the seed of its list; `argument_list` makes it again.
+Ten thousand lists with BATCHCTL_TESTS=long. A failure names the seed of its list; `argument_list` makes it again.
 """
 
 import io
 import json
-import os
 import shutil
 import sys
 from collections import Counter
@@ -16,11 +15,11 @@ import pytest
 from argument_lists import argument_list
 from click.shell_completion import BashComplete
 from command_line import CommandLine
+from long_run import LONG
 
 from batch.cli.main import batchctl
 
-NIGHTLY = os.environ.get("BATCHCTL_CHAOS") == "nightly"
-LISTS = 10_000 if NIGHTLY else 800
+LISTS = 10_000 if LONG else 800
 EXIT_CODES = {0, 1, 2, 3, 4, 5, 130}
 
 
@@ -52,7 +51,7 @@ def ended(arguments: list[str]) -> tuple[object, str]:
     return left.value.code, b"".join(stream.buffer.getvalue() for stream in (out, err)).decode()
 
 
-@pytest.mark.timeout(900 if NIGHTLY else 120)
+@pytest.mark.timeout(900 if LONG else 120)
 def test_no_argument_list_ends_in_a_traceback(folder: Path) -> None:
     codes: Counter[object] = Counter()
     for seed in range(LISTS):
