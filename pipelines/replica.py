@@ -30,7 +30,7 @@ from connectors.errors import StoreError
 from connectors.inputs import PieceReader
 from connectors.retry import retries
 from pipelines.admission import KILLS_TO_CONVICT, Admission
-from pipelines.engines.base import Answer, Engine, EngineDead, TellsLoad
+from pipelines.engines.base import Answer, Engine, EngineDead, load_of
 from pipelines.engines.retries import settled
 from pipelines.journal import NO_PAST, Past, encode_segment
 from pipelines.open_shard import OpenShard, commit_shard
@@ -154,7 +154,7 @@ class Replica:
             retries=retries(),
             in_flight=len(self._in_flight),
             in_line=len(self._in_line),
-            load=engine.load() if isinstance(engine, TellsLoad) else None,
+            load=load_of(engine),
         )
 
     def waiting(self) -> list[Request]:

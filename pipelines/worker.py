@@ -139,6 +139,7 @@ def answer_rows(job: JobStore, pulse: Pulse, options: argparse.Namespace, *, cla
     # A host ahead hears of a stop by itself, and may have answers by now.
     heed = pulse.heed if hosts is None or ahead is None else _go_on
     cluster.await_connection(connected, heed=heed)
+    job_log.begin_again()
     replicas = cluster.choose_replicas(spec, options.replicas, gpus=cluster.gpu_count())
     cluster.require(replicas, is_local=is_local, heed=heed)
     inference.configure_ray_data(is_local=is_local)

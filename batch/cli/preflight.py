@@ -42,19 +42,20 @@ def prepare(spec: JobSpec, first_look: FirstLook) -> JobStore:
         for path in spec.lora.values():
             check_model(path, needed="adapter_config.json")
     job_store = JobStore.open(spec.output)
-    if _is_stored(job_store) and _may_be_replaced(job_store, spec):
-        _check_inputs(spec, first_look)
-        warn(f"{job_store.spec().job_id} had left no answer there: it is removed.", as_json=first_look.as_json)
-        job_store = _emptied(job_store)
-    if _is_stored(job_store):
+    is_stored = _is_stored(job_store)
+    if is_stored and not _may_be_replaced(job_store, spec):
         job_store.create_spec(spec)
         if job_store.manifest() is None and job_store.plan() is None:
             _check_inputs(spec, first_look)
         refuse_other_inputs(job_store, spec)
         return job_store
-    check_output_is_free(spec.output)
+    if not is_stored:
+        check_output_is_free(spec.output)
     _check_inputs(spec, first_look)
-    JobStore.open(spec.output, probe_nonce=token_hex(8))
+    if is_stored:
+        warn(f"{job_store.spec().job_id} had left no answer there: it is removed.", as_json=first_look.as_json)
+        _remove(job_store)
+    job_store = JobStore.open(spec.output, probe_nonce=token_hex(8))
     job_store.create_spec(replace(spec, token=token_hex(8)))
     return job_store
 
@@ -82,14 +83,13 @@ def _may_be_replaced(job_store: JobStore, spec: JobSpec) -> bool:
     return not any(next(iter(store.list(prefix)), None) for prefix in (layout.COMMIT_PREFIX, layout.JOURNAL_PREFIX))
 
 
-def _emptied(job_store: JobStore) -> JobStore:
-    """The place without the job's objects and what it had begun to write; the spec goes last."""
+def _remove(job_store: JobStore) -> None:
+    """Delete the job's objects and what it had begun to write; the spec goes last."""
     store = open_store(job_store.uri)
     for prefix in (layout.RESULTS_PREFIX, layout.ERRORS_PREFIX, layout.JOB_PREFIX):
         for key in [found.key for found in store.list(prefix) if found.key != layout.SPEC]:
             store.delete(key)
     store.delete(layout.SPEC)
-    return JobStore.open(job_store.uri)
 
 
 def _check_inputs(spec: JobSpec, first_look: FirstLook) -> None:

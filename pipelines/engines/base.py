@@ -74,3 +74,8 @@ class TellsLoad(Protocol):
 
     def load(self) -> EngineLoad | None:
         """What it told last; None before it told anything."""
+
+
+def load_of(engine: object) -> EngineLoad | None:
+    """What an engine told last of its load; None for one that does not tell."""
+    return engine.load() if isinstance(engine, TellsLoad) else None

@@ -30,7 +30,8 @@ class TellingScheduler(Scheduler):
     ) -> dict[int, EngineCoreOutputs]:
         """What this step has for each front end; counts the sequences that had to give way for it."""
         self._preemptions += len(scheduler_output.preempted_req_ids or ())
-        return super().update_from_output(scheduler_output, model_runner_output)
+        step: dict[int, EngineCoreOutputs] = super().update_from_output(scheduler_output, model_runner_output)
+        return step
 
     def make_stats(self, *args: Any, **kwargs: Any) -> SchedulerStats | None:
         """Return vLLM's statistics where it makes them, else the load when it is time."""

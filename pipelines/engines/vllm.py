@@ -84,7 +84,7 @@ class VllmEngine:
         self._endpoints = endpoints
         self._plain_chats = plain_chats
         self._keeper = LoadKeeper()
-        llm.logger_manager = self._keeper  # type: ignore[assignment]  # vLLM's own would time every row
+        llm.logger_manager = self._keeper  # vLLM's own would time every row
 
     @classmethod
     async def start(cls, spec: JobSpec, model: str, machine: Machine, *, rows: int, waiting: Waiting) -> "VllmEngine":

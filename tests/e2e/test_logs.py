@@ -32,3 +32,18 @@ def test_a_jobs_log_holds_no_prompt_no_answer_and_no_key(
     written = [path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert not any(KEY.encode() in content for content in written)
     assert KEY not in said.stdout
+
+
+def test_every_half_minute_a_jobs_log_says_once_how_far_it_is(terminal: Terminal) -> None:
+    rows = [json.dumps({"custom_id": f"row-{n}", "prompt": f"number {n}"}) for n in range(3000)]
+    (terminal.folder / "in.jsonl").write_text("\n".join(rows))
+    slow = ("--engine", "echo", "--engine-arg", "delay_s=3.2")  # a window of 256 rows: 38 s
+
+    ended = terminal.run("run", "in.jsonl", "--model", "m", *slow, "--output", "out")
+
+    assert ended.returncode == 0, ended.stderr
+    log = terminal.run("logs", "out").stdout
+    told = [line.partition(" rows done")[0] for line in log.splitlines() if "rows done" in line]
+    assert told
+    assert len(told) == len(set(told)), log
+    assert "256 in flight" in log

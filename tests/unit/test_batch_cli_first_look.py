@@ -73,3 +73,14 @@ def test_validate_warns_too(call: CommandLine) -> None:
         " --carry level",
         " temprature, in 1,000 of the first 1,000 rows",
     ]
+
+
+def test_validate_shows_how_far_it_is_with_a_large_file(call: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "large.jsonl").write_text('{"prompt": "1 + 1?"}\n' * 12_000 + "{\n" * 500)
+
+    text, as_json = call("validate", "large.jsonl"), call("validate", "large.jsonl", "-o", "json")
+
+    assert text.err.splitlines()[0] == "scanning: 10,000 lines read"
+    assert "checking; 10,000/12,500 rows (80 %)" in text.err
+    assert [json.loads(line)["phase"] for line in as_json.err.splitlines()][:1] == ["scanning"]
+    assert json.loads(as_json.out.splitlines()[-1])["failed"] == 500
