@@ -96,11 +96,11 @@ def test_a_job_of_a_workspace_is_continued_in_the_background(terminal: Terminal)
     other_model = terminal.run(*continued, "-m", "other", *attempt)
     third = terminal.run(*continued, "-m", "m", *attempt)
 
-    assert (made.returncode, ran.returncode, ended.returncode) == (0, 0, 0), made.stderr + ran.stderr + ended.stderr
+    assert (made.returncode, ran.returncode, ended.returncode) == (0, 0, 1), made.stderr + ran.stderr + ended.stderr
     assert "0 succeeded, 1 failed, 0 blank: 1 lines in" in ended.stdout
     assert shown["continued_from_job_name"] == "accounts/local/batchInferenceJobs/first"
     assert Output(workspace / "datasets" / "second").manifest()["failed_by_code"] == {"malformed_json": 1}
-    assert (refused.returncode, other_model.returncode, third.returncode) == (2, 2, 0), third.stderr
+    assert (refused.returncode, other_model.returncode, third.returncode) == (2, 2, 1), third.stderr
     assert "--top-p does not go with --continue-from" in refused.stderr
     assert "--model does not go with --continue-from" in other_model.stderr
     assert Output(workspace / "datasets" / "third").manifest()["failed_by_code"] == {"malformed_json": 1}
