@@ -40,7 +40,6 @@ from connectors.registry import open_store, probe
 from connectors.store import Store
 
 READERS = 16
-
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -170,6 +169,11 @@ class JobStore(PartStore):
     def heartbeat(self, epoch: int) -> Heartbeat | None:
         """The last heartbeat of an epoch that can be read."""
         return self._latest(Heartbeat, layout.heartbeat(epoch))
+
+    def age_s(self, epoch: int) -> float | None:
+        """How long before the epoch's last heartbeat the job was stored, by the store's clock; None: it has none."""
+        stored, beaten = (self._store.head(key).modified_at_s for key in (layout.SPEC, layout.heartbeat(epoch)))
+        return None if stored is None or beaten is None else beaten - stored
 
     def report_engine(self, report: EngineReport) -> None:
         """Overwrite what an engine says of itself; only that engine may."""

@@ -94,7 +94,7 @@ class LocalStore:
             status = path.stat()
             if stat.S_ISDIR(status.st_mode):
                 raise NotFound(f"{self.uri}/{key} is a directory, not an object")
-            return ObjectInfo(key, status.st_size, _etag(status))
+            return ObjectInfo(key, status.st_size, _etag(status), status.st_mtime)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         directory = prefix.rpartition("/")[0]

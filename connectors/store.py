@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from connectors.errors import Forbidden
@@ -16,11 +16,15 @@ OPEN_BUFFER_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """One object. key is relative to the root of its store; etag identifies the version of the content."""
+    """One object. key is relative to the root of its store; etag identifies the version of the content.
+
+    `modified_at_s`: when that version was written, in seconds of the store's own clock; None where nobody asked.
+    """
 
     key: str
     size_bytes: int
     etag: str
+    modified_at_s: float | None = field(default=None, compare=False)
 
 
 class Store(Protocol):
@@ -50,7 +54,7 @@ class Store(Protocol):
         """A seekable buffered stream at the beginning. Raises NotFound, Changed (also while reading)."""
 
     def head(self, key: str) -> ObjectInfo:
-        """Size and version. Raises NotFound."""
+        """Size, version and when it was written. Raises NotFound."""
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Every object whose key starts with the text `prefix`, at any depth, sorted by key."""

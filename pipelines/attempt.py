@@ -6,7 +6,7 @@ Knows nothing of Ray and of engines.
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Self
@@ -56,6 +56,8 @@ class Pulse:
         self._logged_at_s = clock.monotonic()
         self._stop: Stop | None = None
         self._refusal: BatchError | None = None
+        self._created_at_s: float | None = None
+        """When the job was created, as our monotonic clock would have told; None before the first heartbeat."""
         self._guard = Lock()
         self._ended = Event()
         self._thread = Thread(target=self._beat_until_ended, name="pulse", daemon=True)
@@ -131,9 +133,9 @@ class Pulse:
             counted = replace(progress, failed=self._fold.failed)
         self._lease.renew(self._phase, progress)
         self._log(progress, reports)
-        stop = limit_passed(self._spec, counted, now=self._clock.now())
         if self._phase == "writing":
             return
+        stop = limit_passed(self._spec, counted, now=self._clock.now(), age_s=self._age_s())
         if stop is not None:
             self._job.request_stop(stop)
         if self._phase != RUNNING_PHASE:
@@ -146,6 +148,15 @@ class Pulse:
             self._logged_at_s = now_s
             logger.info("%s", log_line(progress, reports))
 
+    def _age_s(self) -> float:
+        """How old the job is: by the clock of its store, since those of two machines may be hours apart."""
+        now_s = self._clock.monotonic()
+        if self._created_at_s is None:
+            age_s = self._job.age_s(self._lease.epoch.number) if self._spec.deadline_s is not None else 0.0
+            by_our_clock = self._clock.now() - parse_rfc3339(self._spec.created_at)
+            self._created_at_s = now_s - (by_our_clock.total_seconds() if age_s is None else age_s)
+        return now_s - self._created_at_s
+
 
 def _so_far(job: JobStore, lease: Lease) -> Tally:
     """What the attempt before told last: the lease has taken it over."""
@@ -154,11 +165,9 @@ def _so_far(job: JobStore, lease: Lease) -> Tally:
     return Tally(told.succeeded, told.failed, told.prompt_tokens, told.completion_tokens)
 
 
-def limit_passed(spec: JobSpec, progress: Progress, *, now: datetime) -> Stop | None:
-    """Return the stop that the spec's deadline or error budget asks for, if it is time. Pure."""
-    if spec.deadline_s is not None:
-        deadline = parse_rfc3339(spec.created_at) + timedelta(seconds=spec.deadline_s)
-        if now >= deadline:
-            return Stop(StopState.EXPIRED, f"The deadline of {spec.deadline_s:g} s has passed.", rfc3339(now))
+def limit_passed(spec: JobSpec, progress: Progress, *, now: datetime, age_s: float) -> Stop | None:
+    """Return the stop that the deadline or the error budget of a job asks for that is so old, if it is time. Pure."""
+    if spec.deadline_s is not None and age_s >= spec.deadline_s:
+        return Stop(StopState.EXPIRED, f"The deadline of {spec.deadline_s:g} s has passed.", rfc3339(now))
     too_many = spec.spent_budget(failed=progress.failed, rows=progress.rows_total)
     return Stop(StopState.FAILED, too_many, rfc3339(now)) if too_many else None

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from typing import Self
@@ -21,6 +22,7 @@ class FakeGcs(ThreadingHTTPServer):
         self.endpoint = f"http://127.0.0.1:{self.server_port}"
         self.bucket = bucket
         self.objects: dict[str, tuple[int, bytes]] = {}
+        self.made: dict[str, str] = {}
         self.generations = count(1001)
         self.lock = threading.Lock()
 
@@ -53,6 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._fail(412)
             elif self.command == "POST":
                 self.server.objects[name] = (next(self.server.generations), body)
+                self.server.made[name] = datetime.now(UTC).isoformat()
                 self._answer(200, json.dumps(self._describe(name)).encode())
             elif name not in self.server.objects:
                 self._fail(404)
@@ -71,7 +74,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _describe(self, name: str) -> dict[str, str]:
         generation, content = self.server.objects[name]
-        return {"name": name, "size": str(len(content)), "generation": str(generation)}
+        made = self.server.made[name]
+        return {"name": name, "size": str(len(content)), "generation": str(generation), "timeCreated": made}
 
     def _list(self, asked: dict[str, str]) -> None:
         after = asked.get("pageToken", "")

@@ -83,7 +83,7 @@ class CloudStore:
     def head(self, key: str) -> ObjectInfo:
         bucket, name = self._place(key)
         found = self._call("head", key, lambda: self._service.head(bucket, name))
-        return ObjectInfo(key, found.size_bytes, found.etag)
+        return ObjectInfo(key, found.size_bytes, found.etag, found.modified_at_s)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         below = f"{self._uri.path}/" if self._uri.path else ""

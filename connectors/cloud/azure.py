@@ -86,7 +86,8 @@ class AzureService:
 
 
 def _found(properties: Any) -> Found:
-    return Found(properties.name, int(properties.size), properties.etag.strip('"'))
+    written_at_s = properties.last_modified.timestamp()
+    return Found(properties.name, int(properties.size), properties.etag.strip('"'), written_at_s)
 
 
 def _is_folder(properties: Any) -> bool:

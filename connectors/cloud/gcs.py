@@ -5,6 +5,7 @@ the user's may, and its reads cannot be tied to a version.
 """
 
 import os
+from datetime import datetime
 from http import HTTPStatus
 from types import MethodType
 from typing import Any
@@ -100,4 +101,5 @@ class GcsService:
 
 
 def _found(described: dict[str, Any]) -> Found:
-    return Found(described["name"], int(described["size"]), str(described["generation"]))
+    written_at_s = datetime.fromisoformat(described["timeCreated"]).timestamp()  # of this generation
+    return Found(described["name"], int(described["size"]), str(described["generation"]), written_at_s)

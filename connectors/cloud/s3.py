@@ -54,7 +54,7 @@ class S3Service:
 
     def head(self, bucket: str, name: str) -> Found:
         found = self._ask("head_object", Bucket=bucket, Key=name)
-        return Found(name, int(found["ContentLength"]), str(found["ETag"]))
+        return Found(name, int(found["ContentLength"]), str(found["ETag"]), found["LastModified"].timestamp())
 
     def list_page(self, bucket: str, prefix: str, token: str) -> Page:
         following = {"ContinuationToken": token} if token else {}

@@ -26,11 +26,15 @@ class Timeouts:
 
 
 class Found(NamedTuple):
-    """An object: its name in the bucket, its size, and the version that `etag` of a read refers to."""
+    """An object: its name in the bucket, its size, and the version that `etag` of a read refers to.
+
+    `modified_at_s`: when the service wrote that version, by its own clock.
+    """
 
     key: str
     size_bytes: int
     etag: str
+    modified_at_s: float | None = None
 
 
 class Page(NamedTuple):

@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -41,6 +42,16 @@ def test_put_overwrites_and_accepts_empty(store: Store) -> None:
     assert store.get("k") == b""
     store.put("k", b"new")
     assert store.get("k") == b"new"
+
+
+def test_a_store_tells_by_its_own_clock_when_it_wrote_an_object(store: Store) -> None:
+    began_s = time.time()
+    store.put("a", b"1")
+
+    written_at_s = store.head("a").modified_at_s
+
+    assert (written_at_s is None) == store.uri.startswith("memory:")
+    assert written_at_s is None or abs(written_at_s - began_s) < 120
 
 
 def test_absent_objects_are_not_found(store: Store) -> None:

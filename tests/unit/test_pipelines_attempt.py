@@ -1,6 +1,8 @@
 """What goes on beside the rows: limits that pass, heartbeats with progress, and a lease that is lost."""
 
-from datetime import UTC, datetime
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Event
 
 import pytest
@@ -21,14 +23,12 @@ CREATED = datetime(2026, 1, 31, 11, 0, tzinfo=UTC)
 
 
 def test_without_limits_nothing_passes() -> None:
-    assert limit_passed(make_spec(), Progress(10, 0, 10), now=datetime(2099, 1, 1, tzinfo=UTC)) is None
+    assert limit_passed(make_spec(), Progress(10, 0, 10), now=CREATED, age_s=1e9) is None
 
 
 @pytest.mark.parametrize(("second", "passed"), [(4, False), (5, True), (6, True)])
 def test_the_deadline_counts_from_the_creation_of_the_job(second: int, passed: bool) -> None:
-    spec = make_spec(deadline_s=5.0, created_at=rfc3339(CREATED))
-
-    stop = limit_passed(spec, Progress(10), now=CREATED.replace(second=second))
+    stop = limit_passed(make_spec(deadline_s=5.0), Progress(10), now=CREATED, age_s=second)
 
     assert (stop is not None) == passed
     if stop is not None:
@@ -40,7 +40,7 @@ def test_the_deadline_counts_from_the_creation_of_the_job(second: int, passed: b
     [("0", 0, False), ("0", 1, True), ("3", 3, False), ("3", 4, True), ("5%", 10, False), ("5%", 11, True)],
 )
 def test_the_error_budget_is_rows_or_a_share_of_all_rows(budget: str, failed: int, passed: bool) -> None:
-    stop = limit_passed(make_spec(max_failed_rows=budget), Progress(200, 5, failed), now=CREATED)
+    stop = limit_passed(make_spec(max_failed_rows=budget), Progress(200, 5, failed), now=CREATED, age_s=0.0)
 
     assert (stop is not None) == passed
     if stop is not None:
@@ -51,9 +51,9 @@ def test_the_error_budget_is_rows_or_a_share_of_all_rows(budget: str, failed: in
 
 
 def test_the_deadline_goes_before_the_budget() -> None:
-    spec = make_spec(deadline_s=1.0, max_failed_rows="0", created_at=rfc3339(CREATED))
+    spec = make_spec(deadline_s=1.0, max_failed_rows="0")
 
-    stop = limit_passed(spec, Progress(10, 0, 10), now=CREATED.replace(second=30))
+    stop = limit_passed(spec, Progress(10, 0, 10), now=CREATED, age_s=30.0)
 
     assert stop is not None
     assert stop.state is StopState.EXPIRED
@@ -155,6 +155,30 @@ def test_a_limit_that_passes_while_the_ledger_is_closed_stops_nothing() -> None:
     pulse.writing()
 
     assert job.stop() is None
+
+
+class SkewedClock(SystemClock):
+    """That of a machine whose time is wrong by some hours."""
+
+    def __init__(self, hours: float) -> None:
+        self._skew = timedelta(hours=hours)
+
+    def now(self) -> datetime:
+        return super().now() + self._skew
+
+
+@pytest.mark.parametrize(("creator", "worker"), [(0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)])
+def test_a_deadline_counts_by_the_clock_of_the_store(tmp_path: Path, creator: float, worker: float) -> None:
+    created_at = rfc3339(SkewedClock(creator).now())
+    job = planned_job(rows(1), root=str(tmp_path), deadline_s=1800.0, created_at=created_at)
+    clock = SkewedClock(worker)
+
+    with Pulse(job, claim(job, HOLDER, clock=clock), clock=clock, on_lost=lambda: None):
+        assert job.stop() is None
+    old = tmp_path / "out" / "_job" / "spec.json"
+    os.utime(old, (old.stat().st_mtime - 1800,) * 2)
+    with Pulse(job, claim(job, HOLDER, clock=clock), clock=clock, on_lost=lambda: None):
+        assert job.stop() is not None
 
 
 @pytest.mark.slow
