@@ -26,9 +26,9 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with one field of a body; `message` names field, value and bound."""
+    """What is wrong with a body; `message` names field, value and bound. No `field`: it is not the fault of one."""
 
-    field: str
+    field: str | None
     message: str
 
 

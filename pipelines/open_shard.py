@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from batch.job_store import JobStore
+from batch.parameters import Body, Problem
 from batch.records import Commit, OutputParts, Stop, StopState, Tally
 from batch.request import Request
 from batch.result import EXCERPT_BYTES, Code, Result, RowFailure, Success, Usage, encode_result, row_id, sentence
@@ -13,6 +14,7 @@ from batch.rows import Row
 from batch.shards import Shard
 from batch.spec import JobSpec
 from pipelines.engines.base import Answer
+from pipelines.engines.validation_errors import told_by_server
 from pipelines.journal import KeptAnswer, row_key
 
 _STOPPED = {
@@ -55,11 +57,12 @@ class OpenShard:
         """What an answer makes of a row."""
         if answer.code is None:
             return Success(request.custom_id, answer.body, answer.usage, request.metadata, answer.is_copy)
-        return self._failure(row, request, answer.code, _error_message(answer.body), answer)
+        return self._failure(row, request, answer.code, _problem(answer.body, request.body), answer)
 
     def stopped(self, row: int, request: Request, stop: Stop) -> RowFailure:
         """What becomes of a row that was not answered before the job was stopped."""
-        return self._failure(row, request, *_STOPPED[stop.state])
+        code, message = _STOPPED[stop.state]
+        return self._failure(row, request, code, Problem(None, message))
 
     def encoded(self, row: int, row_id: str) -> bytes:
         """The line of a settled row; one that cannot be written is settled again, as a failure."""
@@ -81,15 +84,16 @@ class OpenShard:
         return kept
 
     def _failure(
-        self, row: int, request: Request, code: Code, message: str, answer: Answer | None = None
+        self, row: int, request: Request, code: Code, problem: Problem, answer: Answer | None = None
     ) -> RowFailure:
         read = self.rows[row]
         return RowFailure(
             request.custom_id,
             code,
-            message,
+            problem.message,
             read.place,
             excerpt=read.line.raw[:EXCERPT_BYTES],
+            field=problem.field,
             status_code=answer.status_code if answer else None,
             body=answer.body if answer else None,
             metadata=request.metadata,
@@ -134,9 +138,13 @@ def commit_shard(job: JobStore, spec: JobSpec, opened: OpenShard, *, epoch: int,
     return standing
 
 
-def _error_message(body: bytes) -> str:
-    """The message of an error as OpenAI writes it; of any other, all of it."""
+def _problem(body: bytes, asked: Body) -> Problem:
+    """What an error as OpenAI writes it says, in one line; of any other, all of it."""
     answered = orjson.loads(body)
     error = answered.get("error") if isinstance(answered, dict) else None
-    message = error.get("message") if isinstance(error, dict) else None
-    return str(message or body.decode())
+    message, field = (error.get("message"), error.get("param")) if isinstance(error, dict) else (None, None)
+    text = str(message or body.decode())
+    told = told_by_server(text, asked)
+    if told is not None:
+        return told
+    return Problem(field.removeprefix("body.") if isinstance(field, str) else None, " ".join(text.split()))

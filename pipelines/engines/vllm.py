@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import orjson
 import vllm
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.datastructures import State
 from starlette.responses import JSONResponse
 from vllm.config import VllmConfig
@@ -48,6 +48,7 @@ from pipelines.engines.base import Answer, EngineDead, Waiting, names_model, win
 from pipelines.engines.load import LoadKeeper
 from pipelines.engines.plain_chat import PlainChats
 from pipelines.engines.prompts import PromptsAhead
+from pipelines.engines.validation_errors import first_problem
 from pipelines.fork_server import ForkedContext
 from pipelines.sizing import Machine
 
@@ -135,7 +136,7 @@ class VllmEngine:
         except EngineDeadError as error:
             raise EngineDead(str(error)) from error
         except Exception as error:  # noqa: BLE001 - the serving layer maps every exception of a request to a status, as its HTTP server does
-            answer = _refused(create_error_response(error), model)
+            answer = _refused(_error_response(error, request.body), model)
         if _is_cancelled():
             # The serving layer swallows a cancellation and answers 400, "Client disconnected": that is no answer.
             raise asyncio.CancelledError
@@ -261,6 +262,14 @@ def _answer(response: object, model: object) -> Answer:
         body = response.model_dump_json(by_alias=by_alias).encode()
         return Answer(200, body, _usage(usage.model_dump() if usage else {}))
     return _refused(create_error_response("Request must not be sent in stream mode"), model)
+
+
+def _error_response(error: Exception, body: dict[str, Any]) -> ErrorResponse:
+    if isinstance(error, ValidationError):
+        problem = first_problem(error.errors(include_url=False), body)
+        if problem is not None:
+            return create_error_response(problem.message, param=problem.field)
+    return create_error_response(error)
 
 
 def _usage(usage: dict[str, Any]) -> Usage:
