@@ -1,12 +1,14 @@
 """A store in a directory of this machine. Knows nothing of networks.
 
-Create is a temporary file, fsync and a hard link: opening with O_EXCL would leave a torn object after a crash.
+Create is a file without a name, fsync and a hard link: opening with O_EXCL would leave a torn object after a crash.
 """
 
+import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +18,9 @@ from connectors.store import ObjectInfo, checked_content, checked_key
 from connectors.uri import Uri
 
 _TEMPORARY_PREFIX = ".tmp-"
+_TORN_AFTER_S = 3600.0
+"""No write takes so long: a temporary file of that age belongs to nobody."""
+_NO_UNNAMED_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS}
 
 
 class LocalStore:
@@ -39,30 +44,30 @@ class LocalStore:
         content = checked_content(key, content)
         with self._mapped(key):
             path = self._writable_path(key)
-            temporary = _write_temporary(path, content)
-            try:
-                path.hardlink_to(temporary)
-            except FileExistsError:
-                return False
-            except OSError as error:
-                raise ConditionalWritesIgnored(
-                    f"{self.uri}: this file system cannot make hard links ({error.strerror}), which an atomic create "
-                    "needs. Choose an output directory on a local disk."
-                ) from error
-            finally:
-                temporary.unlink()
+            with _written(path.parent, content) as name_it:
+                try:
+                    name_it(path)
+                except FileExistsError:
+                    return False
+                except OSError as error:
+                    raise ConditionalWritesIgnored(
+                        f"{self.uri}: this file system cannot make hard links ({error.strerror}), which an atomic "
+                        "create needs. Choose an output directory on a local disk."
+                    ) from error
             _fsync_directory(path.parent)
         return True
 
     def put(self, key: str, content: bytes) -> None:
         with self._mapped(key):
             path = self._writable_path(key)
-            temporary = _write_temporary(path, content)
-            try:
-                temporary.rename(path)
-            except OSError:
-                temporary.unlink()
-                raise
+            temporary = _temporary_name(path.parent)
+            with _written(path.parent, content) as name_it:
+                try:
+                    name_it(temporary)
+                    temporary.rename(path)
+                except OSError:
+                    temporary.unlink(missing_ok=True)
+                    raise
             _fsync_directory(path.parent)
 
     def get(self, key: str) -> bytes:
@@ -111,6 +116,15 @@ class LocalStore:
     def delete(self, key: str) -> None:
         with suppress(NotFound), self._mapped(key):
             self._writable_path(key, make=False).unlink()
+
+    def torn_files(self) -> Iterator[Path]:
+        """Yield what writers that were killed have left half written: no objects, and nobody's any more."""
+        for parent, _, names in os.walk(self._root):
+            for name in names:
+                path = Path(parent, name)
+                with suppress(OSError):
+                    if name.startswith(_TEMPORARY_PREFIX) and time.time() - path.lstat().st_mtime > _TORN_AFTER_S:
+                        yield path
 
     def _readable_path(self, key: str) -> Path:
         path = self._root / checked_key(self.uri, key)
@@ -163,19 +177,49 @@ def _etag(status: os.stat_result) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
 
 
-def _write_temporary(path: Path, content: bytes) -> Path:
-    """Write the content durably beside `path`; return the temporary file."""
-    temporary = path.with_name(_TEMPORARY_PREFIX + secrets.token_hex(8))
+@contextmanager
+def _written(directory: Path, content: bytes) -> Iterator[Callable[[Path], None]]:
+    """Write the content durably to a file without a name, which a crash leaves nothing of.
+
+    Yields what gives it one, in the directory: FileExistsError where that is taken. Where the file system has no such
+    files, it has a temporary name meanwhile.
+    """
+    try:
+        descriptor = os.open(directory, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    except OSError as error:
+        if error.errno not in _NO_UNNAMED_FILES:
+            raise
+        with _written_by_name(directory, content) as name_it:
+            yield name_it
+        return
+    try:
+        _write_durably(descriptor, content)
+        # With a descriptor of a directory Python asks for linkat, which follows this link to the file.
+        yield lambda path: os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _written_by_name(directory: Path, content: bytes) -> Iterator[Callable[[Path], None]]:
+    temporary = _temporary_name(directory)
     try:
         with temporary.open("xb", buffering=0) as file:
-            view = memoryview(content)
-            while view:
-                view = view[file.write(view) :]
-            os.fsync(file.fileno())
-    except OSError:
+            _write_durably(file.fileno(), content)
+        yield lambda path: path.hardlink_to(temporary)
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
-    return temporary
+
+
+def _temporary_name(directory: Path) -> Path:
+    return directory / (_TEMPORARY_PREFIX + secrets.token_hex(8))
+
+
+def _write_durably(descriptor: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    os.fsync(descriptor)
 
 
 def _read_exactly(descriptor: int, size_bytes: int) -> bytes:

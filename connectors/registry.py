@@ -47,6 +47,12 @@ def probe(store: Store, prefix: str, nonce: str) -> None:
         store.delete(key)
 
 
+def torn_files(uri: str) -> list[Path]:
+    """What killed writers have left half written in a store: on a local disk alone, since other stores keep no such."""
+    parsed = parse_uri(uri)
+    return list(LocalStore(parsed).torn_files()) if parsed.scheme == "file" else []
+
+
 def _store_at(uri: Uri) -> Store:
     if uri.scheme == "file":
         return LocalStore(uri)
