@@ -6,9 +6,12 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 from batch import layout
+from batch.private_folder import make_below
 from batch.profile import state_folder
 from connectors.uri import parse_uri
 
@@ -34,8 +37,7 @@ def start_worker(
     command += ["--replicas", replicas] if replicas else []
     command += ["--ray-address", ray_address] if ray_address else []
     command += ["--foreground"] if foreground else []
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    with _opened(log) as output:
         return subprocess.Popen(
             command,
             stdin=subprocess.PIPE if foreground else subprocess.DEVNULL,
@@ -47,17 +49,41 @@ def start_worker(
 
 
 def log_path(output_uri: str, *, job_id: str, attempt: int) -> Path:
-    """Where the log of an attempt lies: under a local output, else in the user's state folder."""
+    """Where the log of an attempt lies: under a local output, else with the user."""
     output = parse_uri(output_uri)
     if output.scheme == "file":
         return Path(output.path) / layout.log(attempt)
-    return state_folder() / "logs" / job_id / Path(layout.log(attempt)).name
+    return _users_own() / "logs" / job_id / Path(layout.log(attempt)).name
+
+
+def _users_own() -> Path:
+    """The state folder; where the home cannot be written, as a service's often cannot, one in the temporary folder."""
+    folder = state_folder()
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
+        return folder
+    return Path(tempfile.gettempdir(), f"batchctl-state-{os.getuid()}")
+
+
+def _opened(log: Path) -> BinaryIO:
+    """Open the log to append to it: one with the user for that user alone, one in the output as the output is."""
+    top = _users_own()
+    if not log.is_relative_to(top):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log.open("ab")
+    make_below(top, log.parent)
+    return os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600), "ab")
 
 
 def _environment() -> dict[str, str]:
-    """Ours, in which the packages beside this one are found from any folder, also from a source tree."""
+    """Ours, in which the packages beside this one are found from any folder, also from a source tree.
+
+    The safe path is for what the worker starts, and what that starts: the folder that the user stands in, where a
+    folder may have the name of one of ours, is no place for modules.
+    """
+    own = {"PYTHONSAFEPATH": "1"}
     root = str(Path(__file__).resolve().parents[1])
-    if root == sysconfig.get_path("purelib"):
-        return dict(os.environ)
-    inherited = os.environ.get("PYTHONPATH")
-    return os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root}
+    if root != sysconfig.get_path("purelib"):
+        inherited = os.environ.get("PYTHONPATH")
+        own["PYTHONPATH"] = f"{root}{os.pathsep}{inherited}" if inherited else root
+    return os.environ | own

@@ -78,6 +78,7 @@ def _message(error: BaseException) -> str:
         "status": Entry("batch.cli.status:status", "Show how a job stands, and where its log is."),
         "logs": Entry("batch.cli.watching:logs", "Print the log of a job's latest attempt."),
         "watch": Entry("batch.cli.watching:watch", "Follow a job until it ends."),
+        "clean": Entry("batch.cli.clean:clean", "Show or remove what crashed jobs have left on this machine."),
         "version": Entry("batch.cli.about:version", "Print the versions of batchctl and Python."),
         "whoami": Entry("batch.cli.about:whoami", "Print the account and workspace in use."),
     },

@@ -1,6 +1,8 @@
 import json
 import os
+import stat
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,57 @@ def test_a_log_lies_under_a_local_output_else_with_the_user(tmp_path: Path, monk
     remote = log_path("s3://bucket/out", job_id="j", attempt=3)
     assert remote.is_relative_to(tmp_path / "state")
     assert remote.parts[-2:] == ("j", "attempt-00000003.log")
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_a_log_with_the_user_is_the_users_alone_and_one_in_the_output_is_as_the_umask_has_it(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, umask: int
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    private, shared = log_path("s3://bucket/out", job_id="j", attempt=1), tmp_path / "out" / "attempt.log"
+    before = os.umask(umask)
+    try:
+        for log in (private, shared):
+            start_worker("s3://b/out", foreground=False, log=log, module=module).wait(20)
+    finally:
+        os.umask(before)
+
+    assert mode(private) == 0o600
+    assert {mode(folder) for folder in private.parents if folder.is_relative_to(state) and folder != state} == {0o700}
+    assert (mode(shared), mode(shared.parent)) == (0o666 & ~umask, 0o777 & ~umask)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_where_the_home_cannot_be_written_logs_lie_in_the_temporary_folder(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").write_text("no folder")
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    log = log_path("s3://bucket/out", job_id="j", attempt=1)
+    start_worker("s3://b/out", foreground=False, log=log, module=module).wait(20)
+
+    top = tmp_path / f"batchctl-state-{os.getuid()}"
+    assert log.is_relative_to(top)
+    assert (mode(log), mode(log.parent), mode(top)) == (0o600, 0o700, 0o700)
+
+
+def test_what_a_worker_starts_looks_for_no_modules_where_the_user_stands(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PYTHONPATH, by which this very worker is found, still holds."""
+    (tmp_path / "modules" / "stand_in_worker.py").write_text(
+        "import subprocess, sys; sys.exit(subprocess.run([sys.executable, '-c', 'import batch']).returncode)"
+    )
+    (tmp_path / "batch.py").write_text("raise SystemExit('the wrong batch')")
+    monkeypatch.chdir(tmp_path)
+    log = tmp_path / "attempt.log"
+    worker = start_worker("s3://b/out", foreground=False, log=log, module=module)
+    assert worker.wait(20) == 0, log.read_text()
