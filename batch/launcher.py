@@ -7,15 +7,18 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from batch import layout
+from batch.errors import UsageError
 from batch.private_folder import make_below
 from batch.profile import state_folder
 from connectors.uri import parse_uri
 
 WORKER_MODULE = "pipelines.worker"
+PACKAGES = ("batch", "connectors", "pipelines")
 
 
 def start_worker(
@@ -82,8 +85,20 @@ def _environment() -> dict[str, str]:
     folder may have the name of one of ours, is no place for modules.
     """
     own = {"PYTHONSAFEPATH": "1"}
-    root = str(Path(__file__).resolve().parents[1])
+    root, inherited = str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")
     if root != sysconfig.get_path("purelib"):
-        inherited = os.environ.get("PYTHONPATH")
         own["PYTHONPATH"] = f"{root}{os.pathsep}{inherited}" if inherited else root
+    elif inherited:
+        check_python_path(inherited.split(os.pathsep), Path(root))
     return os.environ | own
+
+
+def check_python_path(folders: Sequence[str], root: Path) -> None:
+    """Raise UsageError where a package in one of the folders, which come first, hides one of ours, below `root`."""
+    for folder in map(Path, folders):
+        for name in (f"{package}{end}" for package in PACKAGES for end in (".py", "/__init__.py")):
+            if (folder / name).is_file() and folder.resolve() != root:
+                raise UsageError(
+                    f"PYTHONPATH={folder}: {folder / name} hides batchctl's own package of that name; take the folder "
+                    "out of PYTHONPATH, or give the file another name"
+                )

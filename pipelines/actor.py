@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import pyarrow as pa
 
 from batch.job_store import JobStore
-from pipelines import hosting
+from pipelines import hosting, temporary
 from pipelines.engine_host import ENGINE_DEAD_EXIT, Assignment, Outcome, Receipt
 from pipelines.hosting import Hosting
 
@@ -24,7 +24,9 @@ class EngineActor:
     def __init__(self, assignment: Assignment, hosts: Hosting | None) -> None:
         """`hosts`: where hosts are asked for on this machine; None where nobody is known who has any."""
         if hosts is None:
+            self._guardian = temporary.settle(assignment.job_uri)
             hosting.import_libraries(JobStore.open(assignment.job_uri).spec())
+            self._guardian.look()
             hosts = hosting.serve()
         try:
             self._host = hosting.ask(hosts, assignment)

@@ -7,21 +7,17 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from threading import Event, Thread
+from threading import Thread
 
 import ray
 
 from batch.errors import ResourcesUnavailable, UsageError
 from batch.spec import JobSpec
+from pipelines import ray_start
 from pipelines.engines.registry import engine_needs
 
 logger = logging.getLogger(__name__)
 
-OBJECT_STORE_BYTES = 128 << 20  # it carries shard numbers and receipts only
-NICENESS = 5
-"""Of the cluster's own processes, on a machine that is ours."""
-WORKER_NICENESS = 15
-"""Of the processes that it has work done by: Ray's default."""
 START_WITHIN_S = 15.0
 CLUSTER_WAIT_S = 600.0
 POLL_S = 10.0
@@ -52,12 +48,11 @@ def parse_replicas(text: str) -> tuple[int, int]:
     return bounds
 
 
-def connect(address: str | None, *, engines: int) -> Future[None]:
+def connect(address: str | None, *, engines: int, on_death: Callable[[str], None]) -> Future[None]:
     """Begin to join the cluster at `address`, or to make one of this machine for so many `engines` at most.
 
-    The result is there when that is; it may be ResourcesUnavailable: no cluster lets us in. A cluster of this machine
-    ends with the thread that makes it, by the kernel's PR_SET_PDEATHSIG, so that thread stays; and it inherits its
-    niceness, so that Ray starts on what an engine leaves of the cores.
+    The result is there when that is; it may be ResourcesUnavailable: no cluster lets us in, or none starts. `on_death`
+    hears of a cluster of this machine that dies, in a sentence.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # its usage reports are off unless turned on
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
@@ -66,18 +61,17 @@ def connect(address: str | None, *, engines: int) -> Future[None]:
     # Ray's shutdown comes after this one. In the midst of its start it would leave some of its processes behind.
     atexit.register(wait, [connected], START_WITHIN_S)
 
-    def stay() -> None:
+    def join() -> None:
         try:
             if address is None:
-                _make_cluster(engines)
+                ray_start.start(engines, on_death=on_death)
             else:
                 _join_cluster(address)
             connected.set_result(None)
         except Exception as error:  # noqa: BLE001 - whoever waits hears of it
             connected.set_exception(error)
-        Event().wait()
 
-    Thread(target=stay, name="cluster", daemon=True).start()
+    Thread(target=join, name="connecting", daemon=True).start()
     return connected
 
 
@@ -125,32 +119,16 @@ def require(replicas: Replicas, *, is_local: bool, heed: Callable[[], object]) -
         time.sleep(POLL_S)
 
 
-def _make_cluster(engines: int) -> None:
-    os.nice(NICENESS)
-    os.environ.setdefault("RAY_worker_niceness", str(WORKER_NICENESS - NICENESS))  # it comes on top
-    ray.init(
-        address="local",
-        num_cpus=engines,  # logical: each takes one, and Ray starts as many processes before they are asked for
-        object_store_memory=OBJECT_STORE_BYTES,
-        include_dashboard=False,
-        log_to_driver=True,
-        logging_config=_in_plain_text(),
-    )
-
-
 def _join_cluster(address: str) -> None:
     try:
-        ray.init(address=address, log_to_driver=True, logging_config=_in_plain_text())
+        ray.init(
+            address=address, log_to_driver=True, logging_config=ray_start.plain_text(), job_config=ray_start.JobConfig()
+        )
     except ConnectionError as error:
         raise ResourcesUnavailable(
             f"no Ray cluster lets us in at {address}: {error}; check the address, and RAY_AUTH_MODE=token with its "
             "token where the cluster asks for one"
         ) from error
-
-
-def _in_plain_text() -> ray.LoggingConfig:
-    """Engine actors log nothing below a warning unless told so."""
-    return ray.LoggingConfig(encoding="TEXT", log_level="INFO")
 
 
 def _amounts(resources: Mapping[str, float]) -> str:

@@ -9,6 +9,7 @@ import gc
 import io
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -133,6 +134,7 @@ def _in_environment(environment: dict[str, str], target: Callable[..., None], /,
         del os.environ[name]
     for name, value in environment.items() - os.environ.items():  # no others: setproctitle needs them where they lie
         os.environ[name] = value
+    tempfile.tempdir = None  # the server's, as it was when a module asked for it
     target(**arguments)
 
 

@@ -1,44 +1,63 @@
-"""Ends what an engine leaves behind when the process that owns it is killed: GPU memory must not stay taken.
+"""Ends what a process leaves behind when it is killed: GPU memory must not stay taken, nor a folder full of sockets.
 
-vLLM's EngineCore does not notice that its parent was killed (measured: alive, with all its memory, minutes later).
-Knows nothing of Ray and of vLLM.
+vLLM's EngineCore does not notice that its parent was killed (measured: alive, with all its memory, minutes later). A
+fork server that is killed while it imports goes on importing. Knows nothing of Ray and of vLLM.
 """
 
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from pipelines.fork_server import forks
 
-# Reads pids until this process is gone, which closes the pipe; then kills what is left of them. It does so from the
-# background of a shell that is gone at once: Ray kills the children of a worker that ends, and would kill it too.
-_SCRIPT = (
-    'exec 3<&0; { while read -r pid; do pids="$pids $pid"; done; [ -z "$pids" ] || kill -9 $pids; } <&3 2>/dev/null &'
-)
+# Reads `PID STARTED` until this process is gone, which closes the pipe; then kills what is left of them, unless the
+# number has become another process's. All are stopped first: a host that saw its engine die before itself would blame
+# the rows in flight. What Intel's OpenMP and the process's folder have left is removed. The shell does so from the
+# background of one that is gone at once: Ray kills the children of a worker that ends, and would kill it too.
+_SCRIPT = """
+exec 3<&0
+{
+    while read -r pid started; do known="$known $pid:$started"; done
+    for one in $known; do
+        read -r status < "/proc/${one%:*}/stat" || continue
+        set -- "$1" "$2" "$3" ${status##*) }
+        [ "${23}" != "${one#*:}" ] || left="$left ${one%:*}"
+    done
+    [ -z "$left" ] || { kill -STOP $left; kill -KILL $left; }
+    for one in "$1:" $known; do rm -f "/dev/shm/__KMP_REGISTERED_LIB_${one%:*}_$2"; done
+    [ -z "$3" ] || rm -rf -- "$3" || { sleep 1; rm -rf -- "$3"; }
+} <&3 2>/dev/null &
+"""
 
 
 class Guardian:
-    """A small shell that outlives this process just long enough to kill its forks and descendants."""
+    """A small shell that outlives this process just long enough to kill its forks and descendants.
 
-    def __init__(self) -> None:
-        self._shell = subprocess.Popen(
-            ["/bin/sh", "-c", _SCRIPT],
-            stdin=subprocess.PIPE,
+    `folder`: the private one of this process, which goes with it.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        theirs, self._pipe = os.pipe()  # a bare descriptor: it is closed by the end of this process, by nothing else
+        subprocess.run(
+            ["/bin/sh", "-c", _SCRIPT, "guardian", str(os.getpid()), str(os.getuid()), str(folder or "")],
+            stdin=theirs,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            check=False,
         )
-        self._shell.wait()
+        os.close(theirs)
         self._known: set[int] = set()
 
     def look(self) -> None:
         """Take the forks of this process and all descendants that have come since the last look under guard."""
         everyone = forks().union(*map(descendants, {os.getpid(), *forks()}))
         fresh = everyone - self._known
-        if fresh and self._shell.stdin is not None:
-            self._known |= fresh
-            self._shell.stdin.write("".join(f"{pid}\n" for pid in sorted(fresh)).encode())
-            self._shell.stdin.flush()
+        self._known |= fresh
+        told = "".join(f"{pid} {started}\n" for pid in sorted(fresh) if (started := _started(pid)))
+        with suppress(BrokenPipeError):  # somebody killed the shell: nothing is guarded any more
+            os.write(self._pipe, told.encode())
 
 
 def descendants(pid: int) -> set[int]:
@@ -51,3 +70,12 @@ def descendants(pid: int) -> set[int]:
             continue
         found.update(below, *(descendants(child) for child in below))
     return found
+
+
+def _started(pid: int) -> str:
+    """Return when a process started, in ticks of the system, which tells it from a later one; empty when it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return status.rpartition(")")[2].split()[19]

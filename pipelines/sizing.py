@@ -3,10 +3,11 @@
 Every value yields to one that the user set. Knows nothing of jobs.
 """
 
-import fcntl
+import errno
+import hashlib
 import os
+import socket
 import sys
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,18 +105,21 @@ def _part(cores: tuple[int, ...], share: int, of: int) -> tuple[int, ...]:
 
 
 def claim_share(name: str, of: int) -> int:
-    """Return a number below `of` that no other live process on this machine holds under `name`.
+    """Return a number below `of` that no other live process of this user on this machine holds under `name`.
 
-    The claim ends with the process. Where all are taken, as when a second cluster shares the machine, it is 0.
+    The claim is a socket without a file, so it ends with the process and leaves nothing. Where all are taken, as when a
+    second cluster shares the machine, or none can be had, it is 0.
     """
+    digest = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
     for share in range(of):
-        path = Path(tempfile.gettempdir()) / f"batchctl-{name}-{share}.lock"
-        claim = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        claim = socket.socket(socket.AF_UNIX)
         try:
-            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(claim)
-            continue
-        os.set_inheritable(claim, False)
+            claim.bind(f"\0batchctl-{os.getuid()}-{digest}-{share}")
+        except OSError as error:
+            claim.close()
+            if error.errno == errno.EADDRINUSE:
+                continue
+            return 0
+        claim.detach()  # it stays open
         return share
     return 0

@@ -11,6 +11,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from threading import Thread
 from typing import TYPE_CHECKING, NoReturn
@@ -20,19 +21,21 @@ import orjson
 
 from batch.clock import SystemClock
 from batch.continuation import continue_plan
-from batch.errors import BatchError, InvalidInput, JobGone
+from batch.errors import BatchError, InvalidInput, JobGone, ResourcesUnavailable
 from batch.job_store import JobStore, Standing
 from batch.lease import STORE_PATIENCE_S, Lease, claim, this_process
 from batch.manifest import EngineIdentity, Manifest
 from batch.plan import Plan, make_plan
-from batch.records import Epoch, Exit, Tally
+from batch.records import Exit, Tally
 from batch.reordering import bring_together
 from batch.validation import find_failures
 from connectors.errors import InputError, StoreError
+from connectors.registry import torn_files
 from connectors.retry import be_patient
-from pipelines import job_log, unanswered
+from pipelines import job_log, own_cluster, unanswered
 from pipelines.attempt import JobStopped, Pulse
 from pipelines.finalize import finalize
+from pipelines.guardian import Guardian
 
 if TYPE_CHECKING:
     from pipelines.engine_host import Receipt
@@ -85,6 +88,8 @@ def attend(options: argparse.Namespace) -> int:
     clock = SystemClock()
     wishes = {"replicas": options.replicas, "ray_address": options.ray_address}
     lease = claim(job, this_process(), clock=clock, options=wishes)
+    for torn in torn_files(job.uri):
+        torn.unlink(missing_ok=True)
     try:
         with Pulse(job, lease, clock=clock, on_lost=lambda: _leave_lost(lease)) as pulse:
             manifest = run(job, lease, pulse, options)
@@ -103,7 +108,7 @@ def run(job: JobStore, lease: Lease, pulse: Pulse, options: argparse.Namespace) 
     epoch = lease.epoch.number
     engine = EngineIdentity(job.spec().engine, "", {})
     try:
-        for receipt in answer_rows(job, pulse, options, claim=lease.epoch):
+        for receipt in answer_rows(job, pulse, options, lease=lease):
             tally = Tally(receipt.succeeded, receipt.failed, receipt.prompt_tokens, receipt.completion_tokens)
             pulse.settled(receipt.shard, tally)
             engine = EngineIdentity(receipt.engine, receipt.engine_version, orjson.loads(receipt.engine_config))
@@ -117,19 +122,21 @@ def run(job: JobStore, lease: Lease, pulse: Pulse, options: argparse.Namespace) 
     return finalize(job, unanswered.standing_plan(job), epoch=epoch, engine=engine, clock=SystemClock())
 
 
-def answer_rows(job: JobStore, pulse: Pulse, options: argparse.Namespace, *, claim: Epoch) -> "Iterator[Receipt]":
+def answer_rows(job: JobStore, pulse: Pulse, options: argparse.Namespace, *, lease: Lease) -> "Iterator[Receipt]":
     """Plan, and run the shards that have no commit. Raises JobStopped as long as no engine hears of a stop itself."""
     pulse.heed()
     from pipelines import hosting
 
-    spec, is_local = job.spec(), options.ray_address is None
+    spec, claim, is_local = job.spec(), lease.epoch, options.ray_address is None
+    guardian = own_cluster.settle(job.uri) if is_local else Guardian()
     if is_local:
         hosting.import_libraries(spec)  # while Ray is imported, and starts
+    guardian.look()
     from pipelines import cluster, inference, sizing
 
     gpus = sizing.gpu_count() if is_local else 0
     expected = cluster.choose_replicas(spec, options.replicas, gpus=gpus)
-    connected = cluster.connect(options.ray_address, engines=expected.most)
+    connected = cluster.connect(options.ray_address, engines=expected.most, on_death=partial(_leave_dead, lease))
     plan = plan_job(job, pulse, engines=expected.most)  # while Ray starts
     pulse.planned(plan)
     takes_every_gpu = expected.gpus == gpus  # so Ray need not choose
@@ -140,6 +147,7 @@ def answer_rows(job: JobStore, pulse: Pulse, options: argparse.Namespace, *, cla
     heed = pulse.heed if hosts is None or ahead is None else _go_on
     cluster.await_connection(connected, heed=heed)
     job_log.begin_again()
+    guardian.look()
     replicas = cluster.choose_replicas(spec, options.replicas, gpus=cluster.gpu_count())
     cluster.require(replicas, is_local=is_local, heed=heed)
     inference.configure_ray_data(is_local=is_local)
@@ -212,6 +220,17 @@ def _leave_lost(lease: Lease) -> None:
     logger.error("attempt %d has to leave: %s", lease.epoch.number, lease.standing.value)
     logging.shutdown()
     os._exit(LEASE_LOST if lease.standing is Standing.SUPERSEDED else JobGone.exit_code)
+
+
+def _leave_dead(lease: Lease, sentence: str) -> None:
+    """Ray has died, and the engines with it. Nothing waits for this process any more; say so and go."""
+    logger.error("%s", sentence)
+    try:
+        lease.end(Exit.FAILED, sentence)
+    except (StoreError, JobGone) as unwritten:
+        logger.warning("the attempt's end could not be written: %s", unwritten)
+    logging.shutdown()
+    os._exit(ResourcesUnavailable.exit_code)
 
 
 if __name__ == "__main__":

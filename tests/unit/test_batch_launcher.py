@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from batch.launcher import log_path, start_worker
+from batch.errors import UsageError
+from batch.launcher import check_python_path, log_path, start_worker
 
 STAND_IN = """
 import json, os, sys
@@ -145,3 +146,14 @@ def test_what_a_worker_starts_looks_for_no_modules_where_the_user_stands(
     log = tmp_path / "attempt.log"
     worker = start_worker("s3://b/out", foreground=False, log=log, module=module)
     assert worker.wait(20) == 0, log.read_text()
+
+
+@pytest.mark.parametrize("name", ["batch.py", "pipelines/__init__.py"])
+def test_a_package_that_hides_ours_is_told_with_its_path(tmp_path: Path, name: str) -> None:
+    (tmp_path / "theirs" / name).parent.mkdir(parents=True)
+    (tmp_path / "theirs" / name).write_text("")
+    (tmp_path / "theirs" / "connectors").mkdir()  # without code: Python prefers a package
+
+    with pytest.raises(UsageError, match=f"{tmp_path}/theirs/{name} hides batchctl's own package"):
+        check_python_path([str(tmp_path), str(tmp_path / "theirs")], tmp_path / "ours")
+    check_python_path([str(tmp_path), str(tmp_path / "theirs")], tmp_path / "theirs")

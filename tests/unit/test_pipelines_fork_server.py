@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -69,6 +70,23 @@ def test_a_fork_has_the_environment_of_its_start_and_not_of_the_servers(
         assert value_seen == value
         assert int(parent) != os.getpid()  # the fork server
         assert process.pid in fork_server.forks()
+
+
+def write_temporary_folder(*, target: Path) -> None:
+    target.write_text(tempfile.gettempdir())
+
+
+def test_a_forks_temporary_folder_is_that_of_its_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a module of the server has asked for it, as vLLM does when it is imported, Python keeps the answer."""
+    seen, temporary = tmp_path / "seen", tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+
+    process = ForkedContext().Process(target=write_temporary_folder, name="engine", kwargs={"target": seen})
+    process.start()
+    process.join()
+
+    assert seen.read_text() == str(temporary)
 
 
 def test_ctrl_c_reaches_no_fork_and_none_runs_the_main_module_again(tmp_path: Path) -> None:

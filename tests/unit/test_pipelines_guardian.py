@@ -7,6 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+from attempts import check_gone
+from processes import descendants
+from terminal import ROOT, wait_until
+
 OWNER = """
 import subprocess, sys, time
 from pipelines.guardian import Guardian
@@ -46,3 +50,42 @@ def test_all_below_a_killed_owner_are_killed_though_ray_kills_its_children_first
         time.sleep(0.05)
     assert not is_alive(child)
     assert not is_alive(grandchild)
+
+
+SETTLED = """
+import os, sys, tempfile, time
+from pathlib import Path
+from pipelines import fork_server, temporary
+guardian = temporary.settle("file:///out")
+fork_server.start(["slow_to_import"], {})
+guardian.look()
+shm = Path(f"/dev/shm/__KMP_REGISTERED_LIB_{os.getpid()}_{os.getuid()}")
+shm.touch()
+print(tempfile.gettempdir(), shm, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_killed_owners_folder_and_its_importing_fork_server_go_with_it(tmp_path: Path) -> None:
+    """The server looks for its owner's end only when it has imported: with vLLM on a busy machine after 45 s."""
+    (tmp_path / "slow_to_import.py").write_text("import time; time.sleep(60)")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    owner = subprocess.Popen(
+        [sys.executable, "-c", SETTLED],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path},
+        cwd=ROOT,
+    )
+    assert owner.stdout is not None
+    folder, shm = map(Path, owner.stdout.readline().split())
+    family = [process for process in descendants(owner.pid) if process.pid != owner.pid]
+    assert any("forkserver" in process.command for process in family)
+    assert folder.is_dir()
+
+    owner.kill()
+    owner.wait(10)
+
+    check_gone(lambda: [process for process in family if process.is_alive], 10)
+    wait_until(lambda: not folder.exists(), "the folder is removed", 10)
+    assert not shm.exists()

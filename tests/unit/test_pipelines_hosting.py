@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+import orjson
 import pyarrow as pa
 import pytest
 from attempts import check_gone
@@ -118,14 +119,12 @@ def test_when_a_host_ahead_has_died_its_actor_is_told_and_the_next_one_gets_anot
 def test_a_host_has_the_environment_of_its_actor(
     hosts: Hosting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = planned_job(rows(3), root=str(tmp_path), engine="echo")
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
+    job = planned_job(rows(3), root=str(tmp_path), engine="echo", engine_args={"gpus": 1})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
 
-    ask(EngineActor(assignment(job), hosts), 0)
+    receipt = ask(EngineActor(assignment(job), hosts), 0)
 
-    assert list(temporary.glob("batchctl-*.lock"))  # by which it claims its share of the machine
+    assert orjson.loads(str(receipt["engine_config"][0]))["gpus"] == "7"
 
 
 def test_what_keeps_an_engine_from_starting_is_told(hosts: Hosting, tmp_path: Path) -> None:

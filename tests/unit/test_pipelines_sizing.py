@@ -160,13 +160,6 @@ def test_with_a_binding_of_the_user_the_number_of_threads_is_the_users_too(monke
     assert (os.environ["VLLM_CPU_OMP_THREADS_BIND"], os.environ["OMP_NUM_THREADS"]) == ("0", "1")
 
 
-@pytest.fixture
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Claims lie in the temporary folder, of this process and of those that it starts."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-
-
 @contextmanager
 def claimant(name: str) -> Iterator[int]:
     """The share that another process claims and holds."""
@@ -181,7 +174,6 @@ def claimant(name: str) -> Iterator[int]:
         process.communicate()
 
 
-@pytest.mark.usefixtures("temporary")
 def test_two_processes_get_two_shares_and_a_dead_ones_share_is_free_again() -> None:
     name = f"test-{uuid4().hex}"
 
@@ -192,6 +184,18 @@ def test_two_processes_get_two_shares_and_a_dead_ones_share_is_free_again() -> N
         assert claim_share(name, 2) == second
 
 
-@pytest.mark.usefixtures("temporary")
 def test_jobs_do_not_take_each_others_shares() -> None:
     assert [claim_share(f"test-{uuid4().hex}", 3) for _ in range(2)] == [0, 0]
+
+
+def test_shares_are_claimed_without_files_so_that_nobody_can_put_a_link_or_anothers_file_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the temporary folder cannot be written at all."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    before = set(Path("/tmp").glob("batchctl-*"))
+
+    assert claim_share("../" + "x" * 300, 2) == 0
+    assert claim_share("../" + "x" * 300, 2) == 1
+    assert set(Path("/tmp").glob("batchctl-*-*.lock")) <= before
