@@ -36,8 +36,9 @@ class OwnObjects:
                 raise JobNotFound(
                     f"no job under {self._store.uri}: {layout.SPEC} is missing; check the output URI or the job id"
                 )
-            self._spec = self._decoded(content)
-            self._life, self._standing = self._spec.life, {layout.SPEC: content}
+            spec = self._decoded(content)
+            self._life, self._standing = spec.life, {layout.SPEC: content}
+            self._spec = spec  # last: another thread may be here
         return self._spec
 
     def create_spec(self, content: bytes) -> JobSpec:
