@@ -69,6 +69,7 @@ class _Table:
         import pyarrow.parquet as pq
 
         self._stream = stream
+        self.name = name
         file = pq.ParquetFile(stream, pre_buffer=False)
         schema = file.schema_arrow
         refuse_duplicates(schema.names, name)
@@ -145,6 +146,11 @@ class _Group:
                     made = _lines(batch.slice(first, end - first), row + first + 1, max_line_bytes)
                     yield from (line for line in made if line.number > start)
             row += batch.num_rows
+        found = row - self._first_row
+        if found != self._rows:  # Arrow ends where the shortest column does, and says nothing
+            raise UnsupportedFormat(
+                f"{self._table.name} is damaged: row group {self._number} has {self._rows} rows, of a column {found}"
+            )
 
     def _is_beyond_measure(self) -> bool:
         """Whether the group's own figures say that it would be too much to be unpacked at all."""

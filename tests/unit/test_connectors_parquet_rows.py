@@ -212,6 +212,18 @@ def test_a_file_that_is_no_parquet_is_refused() -> None:
         list(parquet_lines(io.BytesIO(b"not a table" * 10), "f.parquet", start=0, max_line_bytes=10))
 
 
+def test_a_column_that_is_shorter_than_its_group_is_told() -> None:
+    """Arrow would end there, without a word."""
+    stream = io.BytesIO()
+    options = {"compression": "none", "use_dictionary": False, "write_statistics": False, "store_schema": False}
+    pq.write_table(pa.table({"a": [1, 2]}), stream, **options)
+    of_group = b"\x16\x52\x16%c\x26\x08"  # its size, its rows (twice their number), where it starts
+    damaged = stream.getvalue().replace(of_group % 4, of_group % 6)
+    assert damaged != stream.getvalue()
+    with pytest.raises(UnsupportedFormat, match=r"f\.parquet is damaged: row group 0 has 3 rows, of a column 2"):
+        list(parquet_lines(io.BytesIO(damaged), "f.parquet", start=0, max_line_bytes=1000))
+
+
 def test_damage_names_the_file_and_its_fault() -> None:
     """Mutants of a good file: each is read as far as its format can tell, or refused in one sentence."""
     random, stream = Random(1), io.BytesIO()
