@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -34,14 +34,16 @@ _WORDS = {
     "size": "an integer, or one as 8k or 2M",
     "str": "a text",
     "json": "a JSON object",
+    "file": "the path of a file that is here",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One argument. `kind`: flag, int, float, size, str, json (kept as its text) or choice.
+    """One argument. `kind`: flag, int, float, size, str, json (kept as its text), file (or its text) or choice.
 
-    `many`: several values, separated by commas. `one_way`: a flag that can be set and not unset.
+    `many`: several values, separated by commas. `one_way`: a flag that can be set and not unset. `plugin`: the argument
+    that may bring further choices.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Argument:
     many: bool = False
     one_way: bool = False
     minimum: float | None = None
+    plugin: str = ""
 
 
 _OPENAI = (
@@ -85,7 +88,10 @@ def check_engine_args(engine: str, given: Mapping[str, object]) -> dict[str, Eng
         name = written.replace("-", "_")
         if name in typed:
             raise UsageError(f"engine argument {name}: given twice")
-        typed[name] = _typed(name, _argument(engine, known, name), value)
+        argument = _argument(engine, known, name)
+        if argument.plugin and any(other.replace("-", "_") == argument.plugin for other in given):
+            argument = replace(argument, kind="str")
+        typed[name] = _typed(name, argument, value)
     if engine == "openai":
         _check_openai(str(typed.get("base_url", "")), str(typed.get("api_key_env", "KEY")))
     return typed
@@ -150,11 +156,17 @@ def _typed(name: str, argument: Argument, value: object) -> EngineValue:
     values = str(value).split(",") if argument.many else [value]
     typed = [_one(argument, single) for single in values]
     if any(single is None for single in typed):
-        words = " or ".join(argument.choices) if argument.kind == "choice" else _WORDS[argument.kind]
+        words = _choices(argument, str(value)) if argument.kind == "choice" else _WORDS[argument.kind]
         several = ", or several with commas" if argument.many else ""
         bound = "" if argument.minimum is None else f" of at least {argument.minimum:g}"
         raise UsageError(f"engine argument {name}={shown(value)}: expected {words}{bound}{several}")
     return str(value) if argument.many else typed[0]  # type: ignore[return-value]
+
+
+def _choices(argument: Argument, value: str) -> str:
+    near = difflib.get_close_matches(value, argument.choices, n=1)
+    names = " or ".join(argument.choices) + (f" or one of {argument.plugin}" if argument.plugin else "")
+    return names + (f" (did you mean {near[0]}?)" if near else "")
 
 
 def _one(argument: Argument, value: object) -> EngineValue | None:
@@ -171,6 +183,8 @@ def _one(argument: Argument, value: object) -> EngineValue | None:
             return str(value) if str(value) in argument.choices else None
         case "json":
             return _json_text(value)
+        case "file":
+            return str(value) if _is_file_or_text(str(value)) else None
         case _:
             return str(value) if isinstance(value, str | int | float) else None
 
@@ -188,6 +202,16 @@ def _number(argument: Argument, value: object) -> int | float | None:
     except ValueError:
         return None
     return number if argument.minimum is None or number >= argument.minimum else None
+
+
+def _is_file_or_text(value: str) -> bool:
+    """True for a file that is here, and for a template that is written out: it has braces or lines."""
+    if any(character in value for character in "{}\n"):
+        return True
+    try:
+        return Path(value).is_file()
+    except OSError:  # a name that is too long for a file
+        return False
 
 
 def _json_text(value: object) -> str | None:

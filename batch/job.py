@@ -28,6 +28,7 @@ from batch.launcher import WORKER_MODULE, log_path, start_worker
 from batch.listing import DEFAULT_PAGE_SIZE, Page, Query
 from batch.parameters import InferenceParameters
 from batch.records import Stop, StopState
+from batch.resources import check_attempt, check_installed
 from batch.spec import JobSpec
 from batch.state import HEARTBEAT_TTL_S, JobRecord, JobState
 from batch.submission import submit
@@ -113,6 +114,7 @@ class BatchInferenceJob:
             output_dataset_id=output_id,
             **options,
         )
+        check_attempt(spec, replicas=replicas, ray_address=ray_address)
         job = cls(submit(spec, opened), opened)
         refuse_other_inputs(job._job_store, spec)
         job.resume(replicas=replicas, ray_address=ray_address, worker_module=worker_module)
@@ -154,6 +156,7 @@ class BatchInferenceJob:
         )
         spec = replace(spec, display_name=display_name or "", created_by=opened.account_id, output_dataset_id=output_id)
         continue_plan(spec)  # refuses here what the worker would refuse
+        check_attempt(spec, replicas=replicas, ray_address=ray_address)
         job = cls(submit(spec, opened), opened)
         job.resume(replicas=replicas, ray_address=ray_address, worker_module=worker_module)
         return job
@@ -216,6 +219,7 @@ class BatchInferenceJob:
         if self._job_store.manifest() is not None:
             return
         self._job_store.check_in_place()
+        check_installed(self._spec, ray_address=ray_address)
         attempt = max(self._job_store.epoch_numbers(), default=0) + 1
         self._log = log_path(self._job_store.uri, job_id=self.id, attempt=attempt)
         self._worker = start_worker(

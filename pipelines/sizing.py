@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from batch.resources import gpu_count
+
 GIB = 1 << 30
 MAX_CPU_KV_CACHE_BYTES = 16 * GIB
 ROWS_WORTH_COMPILING = 50_000
@@ -92,11 +94,6 @@ def engine_environment(machine: Machine, world_size: int, *, weights: Iterable[s
     # Ray sets OMP_NUM_THREADS to an actor's one logical CPU; the model gets the cores it is bound to.
     not_the_users = set() if "VLLM_CPU_OMP_THREADS_BIND" in os.environ else {"OMP_NUM_THREADS"}
     return {name: value for name, value in environment.items() if name in not_the_users or name not in os.environ}
-
-
-def gpu_count() -> int:
-    """Return the number of NVIDIA GPUs of this machine, without loading CUDA."""
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) or len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def _part(cores: tuple[int, ...], share: int, of: int) -> tuple[int, ...]:

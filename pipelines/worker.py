@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import orjson
 
+from batch import resources
 from batch.clock import SystemClock
 from batch.continuation import continue_plan
 from batch.errors import BatchError, InvalidInput, JobGone, ResourcesUnavailable
@@ -128,19 +129,21 @@ def answer_rows(job: JobStore, pulse: Pulse, options: argparse.Namespace, *, lea
     from pipelines import hosting
 
     spec, claim, is_local = job.spec(), lease.epoch, options.ray_address is None
+    machine = resources.this_machine() if is_local else resources.ELSEWHERE
     guardian = own_cluster.settle(job.uri) if is_local else Guardian()
     if is_local:
         hosting.import_libraries(spec)  # while Ray is imported, and starts
     guardian.look()
-    from pipelines import cluster, inference, sizing
+    from pipelines import cluster, inference
 
-    gpus = sizing.gpu_count() if is_local else 0
-    expected = cluster.choose_replicas(spec, options.replicas, gpus=gpus)
+    expected = cluster.choose_replicas(spec, options.replicas, machine)
     connected = cluster.connect(options.ray_address, engines=expected.most, on_death=partial(_leave_dead, lease))
     plan = plan_job(job, pulse, engines=expected.most)  # while Ray starts
     pulse.planned(plan)
-    takes_every_gpu = expected.gpus == gpus  # so Ray need not choose
+    takes_every_gpu = expected.gpus == machine.gpus  # so Ray need not choose
     waiting = inference.waiting_shards(job, plan)
+    if waiting:
+        resources.check_fits(spec, options.replicas, machine)
     ahead = inference.assign_ahead(job, plan, waiting, claim=claim, replicas=expected) if takes_every_gpu else None
     hosts = hosting.serve(ahead) if is_local else None
     # A host ahead hears of a stop by itself, and may have answers by now.
@@ -148,7 +151,7 @@ def answer_rows(job: JobStore, pulse: Pulse, options: argparse.Namespace, *, lea
     cluster.await_connection(connected, heed=heed)
     job_log.begin_again()
     guardian.look()
-    replicas = cluster.choose_replicas(spec, options.replicas, gpus=cluster.gpu_count())
+    replicas = cluster.choose_replicas(spec, options.replicas, cluster.resources())
     cluster.require(replicas, is_local=is_local, heed=heed)
     inference.configure_ray_data(is_local=is_local)
     yield from inference.run_shards(job, plan, waiting, claim=claim, replicas=replicas, hosts=hosts)

@@ -23,6 +23,7 @@ from batch.cli.outcome import EXIT_INTERRUPTED, Launch, Log, Outcome, close
 from batch.clock import SystemClock
 from batch.display import Display, address, open_display, view
 from batch.launcher import log_path, start_worker
+from batch.resources import check_installed
 from connectors.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def follow(job_store: JobStore, launch: Launch, *, as_json: bool) -> int:
         if not as_json:
             click.echo(f"{spec.job_id} has already ended; nothing was started.", err=True)
         return close(job_store, as_json=as_json)
+    check_installed(spec, ray_address=launch.ray_address)
     numbers = job_store.epoch_numbers()
     log = Log.at(log_path(launch.output, job_id=spec.job_id, attempt=max(numbers, default=0) + 1))
     click.echo(_beginning(spec.job_id, job_store.uri, log, as_json=as_json), err=True)

@@ -259,7 +259,7 @@ def resume_here(ctx: click.Context, /, job: str, output: str | None, mode: str, 
     flags.check(output=output)
     job_store, again = _find(ctx, job), f"`batchctl resume {job}` goes on with it"
     if flags.retry_failed:
-        job_store, again = prepare_retry(job_store, flags, output), "the same command resumes it"
+        job_store, again = prepare_retry(job_store, flags, output, **given), "the same command resumes it"
     return follow(job_store, Launch(job_store.uri, **given, again=again), as_json=mode == "json")
 
 

@@ -21,6 +21,7 @@ from batch.errors import JobNotFound, UsageError
 from batch.job_store import JobStore
 from batch.lease import this_process, why_idle
 from batch.request import Decoder
+from batch.resources import check_attempt
 from connectors.inputs import find_inputs
 from connectors.registry import open_store
 from connectors.uri import parse_uri
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
-def prepare(spec: JobSpec, first_look: FirstLook) -> JobStore:
-    """The store of a job that may start, with its spec in it; of a finished job, too.
+def prepare(spec: JobSpec, first_look: FirstLook, *, replicas: str | None, ray_address: str | None) -> JobStore:
+    """The store of a job that may start with such an attempt, with its spec in it; of a finished job, too.
 
     Raises UsageError, SpecMismatch, InvalidInput, NotFound, UnsupportedFormat; then nothing was written.
     """
@@ -45,10 +46,13 @@ def prepare(spec: JobSpec, first_look: FirstLook) -> JobStore:
     is_stored = _is_stored(job_store)
     if is_stored and not _may_be_replaced(job_store, spec):
         job_store.create_spec(spec)
-        if job_store.manifest() is None and job_store.plan() is None:
-            _check_inputs(spec, first_look)
+        if job_store.manifest() is None:
+            check_attempt(spec, replicas=replicas, ray_address=ray_address)
+            if job_store.plan() is None:
+                _check_inputs(spec, first_look)
         refuse_other_inputs(job_store, spec)
         return job_store
+    check_attempt(spec, replicas=replicas, ray_address=ray_address)
     if not is_stored:
         check_output_is_free(spec.output)
     _check_inputs(spec, first_look)

@@ -94,7 +94,9 @@ def refuse_settings(ctx: click.Context, *, model: str, input_dataset_id: str) ->
             raise UsageError(f"{option.opts[-1]} does not go with --continue-from: that job's settings are kept.")
 
 
-def prepare_retry(old: JobStore, flags: RetryFlags, output: str | None) -> JobStore:
+def prepare_retry(
+    old: JobStore, flags: RetryFlags, output: str | None, *, replicas: str | None, ray_address: str | None
+) -> JobStore:
     """The new job, checked and stored; the same words again give the same job. UsageError, SpecMismatch."""
     from batch.cli.check import FirstLook
     from batch.cli.preflight import prepare
@@ -107,4 +109,5 @@ def prepare_retry(old: JobStore, flags: RetryFlags, output: str | None) -> JobSt
         raise UsageError("--retry-failed makes a new job: name its own folder or URI with --output.")
     own, now = str(parse_uri(output)), rfc3339(SystemClock().now())
     spec = continue_spec(old, flags.codes, job_id=UNNAMED, output=own, created_at=now, changes=flags.changes())
-    return prepare(replace(spec, job_id=default_job_id(spec)), FirstLook(may_all_fail=True, as_json=False))
+    first_look = FirstLook(may_all_fail=True, as_json=False)
+    return prepare(replace(spec, job_id=default_job_id(spec)), first_look, replicas=replicas, ray_address=ray_address)

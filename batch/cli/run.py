@@ -90,7 +90,8 @@ def run(
     line_flags, parameter_flags = take(LineFlags, given), take(ParameterFlags, given)
     now = SystemClock().now()
     spec = job_spec(inputs, JobFlags(**given), lines=line_flags, parameters=parameter_flags, now=now)
-    job_store = prepare(spec, FirstLook.asked_by(ctx, as_json=mode == "json"))
+    first_look = FirstLook.asked_by(ctx, as_json=mode == "json")
+    job_store = prepare(spec, first_look, replicas=replicas, ray_address=ray_address)
     return follow(job_store, Launch(spec.output, replicas=replicas, ray_address=ray_address), as_json=mode == "json")
 
 

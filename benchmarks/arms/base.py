@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, Self
 
+from batch import resources
 from benchmarks.workloads import Workload
 from pipelines import sizing
 
@@ -151,7 +152,7 @@ def scheduler(kind: Literal["Noting", "Measured", "MeasuredFinalOnly"]) -> str:
 
     vLLM overlaps the steps of a GPU unless told otherwise, and never those of a CPU.
     """
-    return f"benchmarks.measured_scheduler.{kind}{'Async' if sizing.gpu_count() else ''}Scheduler"
+    return f"benchmarks.measured_scheduler.{kind}{'Async' if resources.gpu_count() else ''}Scheduler"
 
 
 def base_environment() -> dict[str, str]:
@@ -168,7 +169,7 @@ def all_cores() -> dict[str, str]:
     cores = sorted(os.sched_getaffinity(0))
     is_range = cores == list(range(cores[0], cores[-1] + 1))
     binding = f"{cores[0]}-{cores[-1]}" if is_range else ",".join(map(str, cores))
-    return {} if sizing.gpu_count() else {"VLLM_CPU_OMP_THREADS_BIND": binding}
+    return {} if resources.gpu_count() else {"VLLM_CPU_OMP_THREADS_BIND": binding}
 
 
 def our_tuning(rows: int, *, max_num_seqs: int, max_num_batched_tokens: int) -> Tuning:
@@ -177,7 +178,7 @@ def our_tuning(rows: int, *, max_num_seqs: int, max_num_batched_tokens: int) -> 
         "max_num_seqs": max_num_seqs,
         "max_num_batched_tokens": max_num_batched_tokens,
     }
-    if sizing.gpu_count():
+    if resources.gpu_count():
         return Tuning(sizes, {})
     environment = sizing.cpu_environment(sizing.this_machine(0, 1), world_size=1)
     sizes |= sizing.cpu_engine_arguments(rows) | {"distributed_executor_backend": "uni"}

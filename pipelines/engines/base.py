@@ -14,14 +14,6 @@ Waiting = Callable[[], Collection[Request]]
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
-    """What one engine takes of a cluster: so many ranks, each with a core, and with a GPU where it can use one."""
-
-    ranks: int = 1
-    uses_gpus: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """What an OpenAI-compatible server would have answered to one request.
 

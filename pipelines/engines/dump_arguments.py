@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -22,13 +24,26 @@ _RUNNER = frozenset({"input_file", "output_file", "output_tmp_dir", "enable_metr
 _HELP_CHARACTERS = 160
 
 
-def describe(parser: argparse.ArgumentParser) -> dict[str, dict[str, object]]:
-    """Return name -> kind, help and, where it has them, choices, many, one_way; sorted by name."""
+# Which other argument brings names of its own for these, besides those that vLLM has.
+_PLUGINS = {"tool_call_parser": "tool_parser_plugin", "reasoning_parser": "reasoning_parser_plugin"}
+_FILES = frozenset({"chat_template", "tool_parser_plugin", "reasoning_parser_plugin"})
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """What vLLM knows of its arguments beside their parser: argument -> names that there are, or least value."""
+
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    minimums: Mapping[str, object] = field(default_factory=dict)
+
+
+def describe(parser: argparse.ArgumentParser, registry: Registry) -> dict[str, dict[str, object]]:
+    """Return name -> kind, help and, where it has them, choices, many, one_way, minimum, plugin; sorted by name."""
     actions = {action.dest: action for action in parser._actions if action.dest not in _NOT_OURS | _RUNNER}
     for name, action in actions.items():
         if "--" + name.replace("_", "-") not in action.option_strings:
             raise SystemExit(f"{name} is not the name of its option: {action.option_strings}")
-    return {name: _description(actions[name]) for name in sorted(actions)}
+    return {name: _description(actions[name]) | _known(actions[name], registry) for name in sorted(actions)}
 
 
 def _description(action: argparse.Action) -> dict[str, object]:
@@ -40,6 +55,20 @@ def _description(action: argparse.Action) -> dict[str, object]:
     if described["kind"] == "flag" and len([o for o in action.option_strings if o.startswith("--")]) == 1:
         described["one_way"] = True
     return described
+
+
+def _known(action: argparse.Action, registry: Registry) -> dict[str, object]:
+    """Return what the parser does not say."""
+    name, known = action.dest, dict[str, object]()
+    if name in _FILES:
+        known["kind"] = "file"
+    if name in registry.names:
+        known |= {"kind": "choice", "choices": sorted(registry.names[name])}
+    if name in _PLUGINS:
+        known["plugin"] = _PLUGINS[name]
+    if name in registry.minimums and _kind(action) in ("int", "float"):
+        known["minimum"] = registry.minimums[name]
+    return known
 
 
 def _kind(action: argparse.Action) -> str:
@@ -73,6 +102,30 @@ def _first_sentence(text: str) -> str:
     return sentence if len(sentence) <= _HELP_CHARACTERS else sentence[: _HELP_CHARACTERS - 3] + "..."
 
 
+def vllm_registry() -> Registry:
+    """Return what the vLLM of this environment knows."""
+    from annotated_types import Ge
+    from vllm import config
+    from vllm.model_executor.layers.quantization import QUANTIZATION_METHODS
+    from vllm.reasoning import ReasoningParserManager
+    from vllm.tool_parsers import ToolParserManager
+
+    names = {
+        "tool_call_parser": ToolParserManager.list_registered(),
+        "reasoning_parser": ReasoningParserManager.list_registered(),
+        "quantization": QUANTIZATION_METHODS,
+    }
+    configs = (config.ModelConfig, config.CacheConfig, config.ParallelConfig, config.SchedulerConfig, config.LoRAConfig)
+    minimums = {
+        name: bound.ge
+        for described in configs
+        for name, told in described.__pydantic_fields__.items()
+        for bound in told.metadata
+        if isinstance(bound, Ge)
+    }
+    return Registry(names, minimums)
+
+
 def main() -> int:
     """Write the file; with --check tell only whether it is what vLLM says. Takes some 20 s: it imports vLLM."""
     check = "--check" in sys.argv[1:]
@@ -81,7 +134,8 @@ def main() -> int:
     from vllm.entrypoints.launchers.run_batch import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-    described = {"vllm": vllm.__version__, "arguments": describe(make_arg_parser(FlexibleArgumentParser()))}
+    arguments = describe(make_arg_parser(FlexibleArgumentParser()), vllm_registry())
+    described = {"vllm": vllm.__version__, "arguments": arguments}
     content = orjson.dumps(described, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     if check:
         return 0 if TARGET.read_bytes() == content else 1

@@ -1,24 +1,10 @@
 """From the engine's name in a job spec to a started engine; each is imported only when a job asks for it."""
 
-import math
-
 from batch.errors import UsageError
 from batch.spec import JobSpec
-from pipelines.engines.base import Engine, Needs, Waiting
+from pipelines.engines.base import Engine, Waiting
+from pipelines.engines.companions import misfits_named
 from pipelines.sizing import Machine
-
-
-def engine_needs(spec: JobSpec) -> Needs:
-    """Return what one engine of the job takes. Imports no engine's library."""
-    match spec.engine:
-        case "vllm":
-            sizes = (int(spec.engine_args.get(f"{kind}_parallel_size", 1)) for kind in ("tensor", "pipeline"))
-            return Needs(ranks=math.prod(sizes), uses_gpus=True)
-        case "echo":
-            gpus = int(spec.engine_args.get("gpus", 0))
-            return Needs(ranks=gpus or 1, uses_gpus=gpus > 0)
-        case _:
-            return Needs()
 
 
 async def start_engine(spec: JobSpec, model: str, machine: Machine, *, rows: int, waiting: Waiting) -> Engine:
@@ -30,7 +16,8 @@ async def start_engine(spec: JobSpec, model: str, machine: Machine, *, rows: int
     """
     match spec.engine:
         case "vllm":
-            from pipelines.engines.vllm import VllmEngine  # at once: the fork server has imported it
+            with misfits_named():
+                from pipelines.engines.vllm import VllmEngine  # at once: the fork server has imported it
 
             return await VllmEngine.start(spec, model, machine, rows=rows, waiting=waiting)
         case "openai":

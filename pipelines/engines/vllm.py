@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import orjson
 import vllm
@@ -38,18 +38,20 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from batch.engine_arguments import command_line_words
+from batch.errors import UsageError
 from batch.records import EngineLoad
 from batch.request import CHAT, Request
 from batch.result import Code, Usage
 from batch.spec import EngineValue, JobSpec
 from pipelines import sizing
+from pipelines.causes import cannot_start, first_sentence
 from pipelines.engines import cpu_kernels, cpu_lora
 from pipelines.engines.base import Answer, EngineDead, Waiting, names_model, window_of
+from pipelines.engines.last_words import LastWords
 from pipelines.engines.load import LoadKeeper
 from pipelines.engines.plain_chat import PlainChats
 from pipelines.engines.prompts import PromptsAhead
 from pipelines.engines.validation_errors import first_problem
-from pipelines.fork_server import ForkedContext
 from pipelines.sizing import Machine
 
 logger = logging.getLogger(__name__)
@@ -74,6 +76,7 @@ class VllmEngine:
     def __init__(
         self,
         llm: AsyncLLM,
+        words: LastWords,
         endpoints: dict[str, Endpoint],
         plain_chats: PlainChats | None,
         config: dict[str, object],
@@ -82,6 +85,7 @@ class VllmEngine:
         self.config = config
         self.window = window
         self._llm = llm
+        self._words = words
         self._endpoints = endpoints
         self._plain_chats = plain_chats
         self._keeper = LoadKeeper()
@@ -93,34 +97,23 @@ class VllmEngine:
 
         Raises what vLLM raises when it cannot.
         """
-        parser = make_arg_parser(FlexibleArgumentParser())
+        parser = make_arg_parser(_ArgumentParser())
         arguments = parser.parse_args(["-i", "none", "-o", "none", *command_line(spec, model, rows)])
         config = await asyncio.to_thread(_configure, arguments, machine)
-        loading = asyncio.ensure_future(asyncio.to_thread(_load, config))
+        logger.info("engine sizes: %s", _sizes(config))
+        words = LastWords()
+        loading = asyncio.ensure_future(asyncio.to_thread(_load, config, words))
         ahead = PromptsAhead(config, arguments)
         await ahead.make(waiting, until=loading)
         llm = await loading
         state = State()
         await init_app_state(llm, state, arguments, await llm.get_supported_tasks())
         enable_envs_cache()  # as vLLM's own engine process does: some twenty variables are read for each request
-        sizes = {
-            "max_model_len": config.model_config.max_model_len,
-            "dtype": str(config.model_config.dtype).removeprefix("torch."),
-            "max_num_seqs": config.scheduler_config.max_num_seqs,
-            "max_num_batched_tokens": config.scheduler_config.max_num_batched_tokens,
-            "enforce_eager": config.model_config.enforce_eager,
-            "block_size": config.cache_config.block_size,
-            "num_gpu_blocks": config.cache_config.num_gpu_blocks,
-            "enable_prefix_caching": config.cache_config.enable_prefix_caching,
-            "tensor_parallel_size": config.parallel_config.tensor_parallel_size,
-            "pipeline_parallel_size": config.parallel_config.pipeline_parallel_size,
-            "quantization": config.model_config.quantization,
-        }
-        logger.info("engine sizes: %s", sizes)
         serving = getattr(state, "openai_serving_chat", None)
         has_plain = serving is not None and PlainChats.suits(llm, serving)
         plain_chats = PlainChats(llm, serving, ahead, frozenset(spec.lora)) if has_plain else None
-        return cls(llm, _endpoints(state), plain_chats, sizes, window_of(config.scheduler_config.max_num_seqs))
+        window = window_of(config.scheduler_config.max_num_seqs)
+        return cls(llm, words, _endpoints(state), plain_chats, _sizes(config), window)
 
     async def answer(self, request: Request) -> Answer:
         endpoint = self._endpoints.get(request.endpoint)
@@ -134,7 +127,7 @@ class VllmEngine:
                 response = await endpoint.handle(endpoint.parse(deepcopy(request.body)))
                 answer = _answer(response, model)
         except EngineDeadError as error:
-            raise EngineDead(str(error)) from error
+            raise EngineDead(self._words.cause() or str(error)) from None
         except Exception as error:  # noqa: BLE001 - the serving layer maps every exception of a request to a status, as its HTTP server does
             answer = _refused(_error_response(error, request.body), model)
         if _is_cancelled():
@@ -158,6 +151,12 @@ class VllmEngine:
 
     async def close(self) -> None:
         self._llm.shutdown()
+
+
+class _ArgumentParser(FlexibleArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError: vLLM's own ends the process."""
+        raise UsageError(f"vLLM does not take these engine arguments: {first_sentence(message)}")
 
 
 def command_line(spec: JobSpec, model: str, rows: int) -> list[str]:
@@ -205,12 +204,35 @@ def _make_room_for_adapters(arguments: Namespace) -> None:
         arguments.max_cpu_loras = arguments.max_cpu_loras and max(arguments.max_cpu_loras, slots)
 
 
-def _load(config: VllmConfig) -> AsyncLLM:
-    """Start the engine process and load the model; blocks until it is ready."""
-    engine_utils.get_mp_context = ForkedContext  # vLLM has no setting for it
-    return AsyncLLM.from_vllm_config(
-        config, usage_context=UsageContext.LLM_CLASS, enable_log_requests=False, disable_log_stats=True
-    )
+def _load(config: VllmConfig, words: LastWords) -> AsyncLLM:
+    """Start the engine process and load the model; blocks until it is ready. Raises JobFailed, which says why not."""
+    engine_utils.get_mp_context = words.context  # vLLM has no setting for it
+    try:
+        return AsyncLLM.from_vllm_config(
+            config, usage_context=UsageContext.LLM_CLASS, enable_log_requests=False, disable_log_stats=True
+        )
+    except Exception as error:
+        cause = words.cause()
+        if cause is None:
+            raise
+        raise cannot_start(cause) from error
+
+
+def _sizes(config: VllmConfig) -> dict[str, object]:
+    """Return what is worth knowing of an engine, for log and manifest; some of it is known when the model is loaded."""
+    return {
+        "max_model_len": config.model_config.max_model_len,
+        "dtype": str(config.model_config.dtype).removeprefix("torch."),
+        "max_num_seqs": config.scheduler_config.max_num_seqs,
+        "max_num_batched_tokens": config.scheduler_config.max_num_batched_tokens,
+        "enforce_eager": config.model_config.enforce_eager,
+        "block_size": config.cache_config.block_size,
+        "num_gpu_blocks": config.cache_config.num_gpu_blocks,
+        "enable_prefix_caching": config.cache_config.enable_prefix_caching,
+        "tensor_parallel_size": config.parallel_config.tensor_parallel_size,
+        "pipeline_parallel_size": config.parallel_config.pipeline_parallel_size,
+        "quantization": config.model_config.quantization,
+    }
 
 
 def _useful_kv_cache_bytes(config: VllmConfig) -> int:

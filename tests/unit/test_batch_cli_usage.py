@@ -43,6 +43,19 @@ RUN = ("run", "in.jsonl", "--model", "m", "--engine", "echo", "--output", "out")
             ("run", "in.jsonl", "--model", "org/m", "--output", "out", "--engine-arg", "max_num_seq=8"),
             ("max_num_seqs",),
         ),
+        ((*RUN, "--engine-arg", "gpus=4097"), ("4097 ranks", "cores", "this machine has")),
+        (
+            ("run", "in.jsonl", "--model", "org/m", "--output", "out", "--replicas", "4097"),
+            ("4097 engines", "cores", "--replicas"),
+        ),
+        (
+            ("run", "in.jsonl", "--model", "org/m", "--output", "out", "--engine-arg", "tensor_parallel_size=0"),
+            ("tensor_parallel_size=", "at least 1"),
+        ),
+        (
+            ("run", "in.jsonl", "--model", "org/m", "--output", "out", "--engine-arg", "tool_call_parser=hermess"),
+            ("hermes", "qwen3_xml", "did you mean"),
+        ),
         ((*RUN, "--engine-arg", "delay_s"), ("KEY=VALUE",)),
         ((*RUN, "--engine-arg", "delay_s=1", "--engine-arg", "delay_s=2"), ("delay_s", "twice")),
         ((*RUN, "--temperature", "3.5"), ("temperature", "3.5")),

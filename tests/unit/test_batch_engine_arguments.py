@@ -64,6 +64,15 @@ def test_typed_values_pass() -> None:
         ("vllm", {"max_num_seqs.x": "1"}, "has none of this name"),
         ("vllm", {"max-num-seqs": 1, "max_num_seqs": 2}, "given twice"),
         ("vllm", {"cudagraph_capture_sizes": "1,two"}, "or several with commas"),
+        ("vllm", {"tensor_parallel_size": 0}, "tensor_parallel_size=0: expected an integer of at least 1"),
+        ("vllm", {"max_num_seqs": -1}, "an integer of at least 1"),
+        ("vllm", {"tool_call_parser": "hermess"}, "did you mean hermes?"),
+        ("vllm", {"reasoning_parser": "none"}, "expected cohere_command3 or "),
+        ("vllm", {"quantization": "awqq"}, "did you mean awq?"),
+        ("vllm", {"chat_template": "./nowhere.jinja"}, "expected the path of a file that is here"),
+        ("vllm", {"chat_template": "x" * 5000}, "expected the path of a file that is here"),
+        ("vllm", {"tool_parser_plugin": "./nowhere.py"}, "expected the path of a file that is here"),
+        ("echo", {"gpus": -1}, "an integer of at least 0"),
         ("openai", {}, "base_url"),
         ("openai", {"base_url": "http://x", "concurrency": 0}, "an integer of at least 1"),
         ("echo", {"delay_s": -1}, "a number of at least 0"),
@@ -87,6 +96,16 @@ def test_the_other_engines_have_their_own() -> None:
         "timeout_s": 60.0,
     }
     assert check_engine_args("echo", {"delay_s": "0.5"}) == {"delay_s": 0.5}
+
+
+def test_names_that_a_plugin_brings_and_templates_that_are_written_out_pass() -> None:
+    given = {"tool_call_parser": "mine", "tool-parser-plugin": __file__, "chat_template": "{{ messages }}"}
+
+    assert check_engine_args("vllm", given) == {
+        "tool_call_parser": "mine",
+        "tool_parser_plugin": __file__,
+        "chat_template": "{{ messages }}",
+    }
 
 
 def test_vllm_reads_the_arguments_as_words() -> None:
@@ -121,6 +140,7 @@ def test_the_table_of_vllm_is_whole() -> None:
         "str",
         "json",
         "choice",
+        "file",
     }
 
 

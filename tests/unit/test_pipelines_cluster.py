@@ -3,21 +3,8 @@
 import pytest
 from specs import job_spec
 
-from batch.errors import UsageError
-from pipelines.cluster import Replicas, choose_replicas, parse_replicas
-
-
-@pytest.mark.parametrize(("text", "bounds"), [("1", (1, 1)), ("8", (8, 8)), ("1:4", (1, 4)), ("4:4", (4, 4))])
-def test_replicas_are_a_number_or_two_bounds(text: str, bounds: tuple[int, int]) -> None:
-    assert parse_replicas(text) == bounds
-
-
-@pytest.mark.parametrize("text", ["", "0", "-1", "two", "1.5", "3:2", "0:2", ":", "2:x", "1:2:3"])
-def test_other_replicas_are_refused_by_name_and_value(text: str) -> None:
-    with pytest.raises(UsageError, match=r"expected N or MIN:MAX") as refused:
-        parse_replicas(text)
-
-    assert repr(text) in str(refused.value)
+from batch.resources import ELSEWHERE, Machine
+from pipelines.cluster import Replicas, choose_replicas
 
 
 @pytest.mark.parametrize(
@@ -27,14 +14,16 @@ def test_other_replicas_are_refused_by_name_and_value(text: str) -> None:
         (8, None, {"tensor_parallel_size": 2}, Replicas(4, 4, 2, 2)),
         (8, None, {"tensor_parallel_size": 4, "pipeline_parallel_size": 4}, Replicas(1, 1, 16, 16)),
         (8, "3", {}, Replicas(3, 3, 1, 1)),
-        (0, "2:6", {}, Replicas(2, 6, 0, 1)),
+        (0, "2:6", {}, Replicas(2, 4, 0, 1)),
+        (0, "1:9", {"tensor_parallel_size": 2}, Replicas(1, 2, 0, 2)),
+        (0, "9", {}, Replicas(9, 9, 0, 1)),
         (0, None, {"tensor_parallel_size": 2}, Replicas(1, 1, 0, 2)),
     ],
 )
 def test_replicas_are_those_that_were_asked_for_or_fit_the_gpus(
     gpus: int, replicas: str | None, arguments: dict[str, object], chosen: Replicas
 ) -> None:
-    assert choose_replicas(job_spec(engine_args=arguments), replicas, gpus=gpus) == chosen
+    assert choose_replicas(job_spec(engine_args=arguments), replicas, Machine(4, gpus)) == chosen
 
 
 @pytest.mark.parametrize(
@@ -47,8 +36,16 @@ def test_replicas_are_those_that_were_asked_for_or_fit_the_gpus(
     ],
 )
 def test_an_echo_takes_the_gpus_that_it_is_told_to(gpus: int, each: int, chosen: Replicas) -> None:
-    assert choose_replicas(job_spec(engine="echo", engine_args={"gpus": each}), None, gpus=gpus) == chosen
+    assert choose_replicas(job_spec(engine="echo", engine_args={"gpus": each}), None, Machine(4, gpus)) == chosen
 
 
 def test_an_engine_elsewhere_is_one_and_takes_no_gpu() -> None:
-    assert choose_replicas(job_spec(engine="openai"), None, gpus=8) == Replicas(1, 1, 0, 1)
+    assert choose_replicas(job_spec(engine="openai"), None, Machine(4, 8)) == Replicas(1, 1, 0, 1)
+
+
+def test_what_a_cluster_has_is_not_known_before_it_is_joined() -> None:
+    assert choose_replicas(job_spec(), "1:99", ELSEWHERE) == Replicas(1, 99, 0, 1)
+
+
+def test_engines_that_only_wait_take_no_cores() -> None:
+    assert choose_replicas(job_spec(engine="openai"), "1:99", Machine(2, 0)) == Replicas(1, 99, 0, 1)

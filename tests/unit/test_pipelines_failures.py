@@ -6,6 +6,7 @@ from ray.exceptions import ActorDiedError, RayTaskError
 
 from batch.errors import InputChanged, JobFailed
 from connectors.errors import Changed, Forbidden, StoreError, Unavailable
+from pipelines.causes import first_sentence, told
 from pipelines.failures import job_failures
 
 
@@ -83,3 +84,34 @@ def test_what_does_not_come_from_ray_passes() -> None:
     error = KeyboardInterrupt()
 
     assert raised_for(error) is error
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("bad shape\nsecond line", "bad shape"),
+        ("\n  bad shape \n", "bad shape"),
+        ("none of: \n(1) a file, \n(2) a class", "none of: (1) a file, (2) a class"),
+        (
+            "1 validation error for ModelConfig\n  Value error, no config for awq [type=value, x=1]\n more",
+            "no config for awq",
+        ),
+        (
+            "2 validation errors for Sizes\nseqs\n  Input should be greater than 0 [type=x, i=0]\nx\n  y [type=",
+            "seqs: Input should be greater than 0",
+        ),
+        (
+            "argument --cc: 1 validation error for C\n  Input should be an object [type=x]",
+            "argument --cc: Input should be an object",
+        ),
+        ("1 validation error for M\n  Value error, no such thing.\n\nTry another. [type=value]", "no such thing."),
+        ("", ""),
+    ],
+)
+def test_a_text_of_many_lines_is_told_by_its_first_sentence(text: str, sentence: str) -> None:
+    assert first_sentence(text) == sentence
+
+
+def test_an_errors_kind_is_told_where_it_says_something() -> None:
+    assert told(KeyError("lm_head.weight")) == "KeyError: 'lm_head.weight'"
+    assert told(Exception("no weights")) == "no weights"

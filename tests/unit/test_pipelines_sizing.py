@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from batch import resources
 from pipelines import sizing
 from pipelines.sizing import (
     GIB,
@@ -138,7 +139,7 @@ def test_what_is_of_the_hub_may_be_fetched(weights: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("environment")
-@pytest.mark.skipif(sizing.gpu_count() > 0, reason="the threads of a CPU engine are set only where there is no GPU")
+@pytest.mark.skipif(resources.gpu_count() > 0, reason="the threads of a CPU engine are set only where there is no GPU")
 def test_what_the_user_set_stays_and_what_ray_set_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DO_NOT_TRACK", "0")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray sets it, by the actor's one logical CPU
@@ -150,7 +151,7 @@ def test_what_the_user_set_stays_and_what_ray_set_does_not(monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("environment")
-@pytest.mark.skipif(sizing.gpu_count() > 0, reason="the threads of a CPU engine are set only where there is no GPU")
+@pytest.mark.skipif(resources.gpu_count() > 0, reason="the threads of a CPU engine are set only where there is no GPU")
 def test_with_a_binding_of_the_user_the_number_of_threads_is_the_users_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "0")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
