@@ -16,7 +16,7 @@ from typing import Any, Self
 import orjson
 
 from batch.clock import SystemClock, rfc3339
-from batch.errors import UsageError
+from batch.errors import JobNotFound, UsageError
 from batch.job_store import JobStore
 from batch.workspace import DatasetFile, DatasetRecord, Origin, Workspace
 from connectors.inputs import find_inputs, scan
@@ -134,10 +134,29 @@ class Dataset:
         self._record = self._workspace.create_dataset(stamped, files)
         return self
 
-    def delete(self) -> None:
-        """Remove it from the workspace, with the files that lie there. Absent is fine."""
+    def delete(self, *, force: bool = False) -> None:
+        """Remove it from the workspace, with the files that lie there. Absent is fine.
+
+        UsageError where a job that has not ended reads or writes it, unless by `force`.
+        """
+        if not force:
+            self._refuse_in_use()
         self._workspace.delete_dataset(self.id)
         self._record = replace(self._record, created_at="")
+
+    def _refuse_in_use(self) -> None:
+        for pointer in self._workspace.jobs():
+            job_store = JobStore.open(pointer.output)
+            try:
+                spec = job_store.spec()
+            except JobNotFound:  # its output was deleted
+                continue
+            uses = {spec.input_dataset_id: "reads", spec.output_dataset_id: "writes"}.get(self.id)
+            if uses is not None and job_store.manifest() is None:
+                raise UsageError(
+                    f"Job {spec.job_id!r} {uses} dataset {self.id!r} and has not ended: cancel it first, or delete the "
+                    "dataset all the same with --force."
+                )
 
     def head(self, n: int = 5, as_dataset: bool = False) -> list[dict[str, Any]] | Dataset:
         """The first `n` rows, as a list or as a new dataset."""

@@ -145,13 +145,16 @@ def update(ctx: click.Context, /, dataset_id: str, display_name: str, mode: str)
 
 @click.command()
 @click.argument("dataset_id", shell_complete=datasets)
+@click.option("--force", is_flag=True, help="Also while a job that has not ended reads or writes it.")
 @global_options
 @click.pass_context
-def delete(ctx: click.Context, /, dataset_id: str) -> None:
+def delete(ctx: click.Context, /, dataset_id: str, force: bool) -> None:
     """Delete a dataset with its files; those at an external URL stay."""
+    from batch.dataset import Dataset
+
     workspace = _workspace(ctx)
     record = _existing(workspace, dataset_id)
-    workspace.delete_dataset(record.dataset_id)
+    Dataset(record, workspace).delete(force=force)
     click.echo(f"Deleted dataset {record.dataset_id}.")
 
 

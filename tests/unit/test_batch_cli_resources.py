@@ -6,6 +6,12 @@ from pathlib import Path
 
 import pytest
 from command_line import CommandLine
+from endings import end
+from jobs import make_spec
+
+from batch.plan import make_plan
+from batch.submission import submit
+from batch.workspace import Workspace
 
 
 @pytest.fixture
@@ -169,3 +175,35 @@ def test_validate_counts_and_names_every_bad_line(call: CommandLine, tmp_path: P
     assert lines[-1]["lines"] == 5
     assert lines[-1]["blank"] == 1
     assert good.code == 2
+
+
+def test_a_dataset_of_a_job_that_has_not_ended_is_deleted_by_force_only(call: CommandLine, tmp_path: Path) -> None:
+    workspace = Workspace(str(tmp_path / "ws"))
+    call("create", "dataset", "mine", "in.jsonl", "-w", "ws")
+    spec = make_spec(
+        inputs=workspace.inputs_of("mine"),
+        output=workspace.dataset_uri("theirs"),
+        input_dataset_id="mine",
+        output_dataset_id="theirs",
+    )
+    submit(spec, workspace)
+
+    read, written = (call("delete", "dataset", name, "-w", "ws") for name in ("mine", "theirs"))
+
+    assert (read.code, written.code) == (2, 2)
+    assert "Job 'job-1' reads dataset 'mine' and has not ended" in read.err
+    assert "Job 'job-1' writes dataset 'theirs' and has not ended" in written.err
+    assert call("delete", "dataset", "theirs", "--force", "-w", "ws").code == 0
+    assert call("delete", "dataset", "mine", "-w", "ws").code == 0  # its job is gone with its output
+
+
+def test_a_dataset_of_a_job_that_has_ended_may_be_deleted(call: CommandLine, tmp_path: Path) -> None:
+    workspace = Workspace(str(tmp_path / "ws"))
+    call("create", "dataset", "mine", "in.jsonl", "-w", "ws")
+    inputs, out = workspace.inputs_of("mine"), workspace.dataset_uri("theirs")
+    spec = make_spec(inputs=inputs, output=out, input_dataset_id="mine", output_dataset_id="theirs")
+    job = submit(spec, workspace)
+    job.create_plan(make_plan(spec))
+    end(job)
+
+    assert [call("delete", "dataset", name, "-w", "ws").code for name in ("mine", "theirs")] == [0, 0]
