@@ -145,7 +145,7 @@ class LocalStore:
         return path
 
     def _refuse_outside(self, key: str, path: Path) -> None:
-        if self._has_link(path) and not path.resolve().is_relative_to(self._root.resolve()):
+        if self._has_link(path) and not _resolved(path).is_relative_to(_resolved(self._root)):
             raise Forbidden(f"key {key!r} refused: a symbolic link leads out of {self.uri}")
 
     def _has_link(self, path: Path) -> bool:
@@ -171,6 +171,11 @@ class LocalStore:
             raise Forbidden(f"{self.uri}/{key}: permission denied for this user") from error
         except OSError as error:
             raise StoreError(f"{self.uri}/{key}: {error.strerror or error}") from error
+
+
+def _resolved(path: Path) -> Path:
+    """The path without symbolic links. One that leads to itself stays: `Path.resolve` raises RuntimeError there."""
+    return Path(os.path.realpath(path))
 
 
 def _etag(status: os.stat_result) -> str:

@@ -25,7 +25,7 @@ def store_and_key(uri: Uri) -> tuple[Store, str]:
     if uri.scheme == "file":
         path = uri.path
         if os.path.islink(path):  # noqa: PTH114 - a job may have many small files
-            path = str(Path(path).resolve())
+            path = os.path.realpath(path)  # which leaves a link to itself as it is, for whoever opens it to tell
         folder, _, name = path.rpartition("/")
         return LocalStore(Uri("file", "", folder or "/")), name
     return _store_at(Uri(uri.scheme, uri.bucket, "")), uri.path

@@ -124,6 +124,8 @@ def _absolute(path: str) -> str:
             path = str(Path.cwd() / Path(path).expanduser())
         except RuntimeError as error:
             raise BadUri(f"{path!r}: {error}") from error
+        except FileNotFoundError as error:
+            raise BadUri(f"{path!r}: the folder that you stand in is gone; change to another one") from error
     # Not Path.resolve: a symbolic link stays as it was named.
     return "/" + os.path.normpath(path).lstrip("/")
 

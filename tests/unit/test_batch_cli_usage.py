@@ -164,3 +164,40 @@ def test_on_invalid_fail_lists_every_bad_line_and_starts_nothing(call: CommandLi
         assert code in line
     assert "4 lines are invalid" in lines[4]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "loop", "--model", "m", "--engine", "echo", "--output", "out"),
+        ("run", "in.jsonl", "--model", "m", "--engine", "echo", "--output", "loop"),
+        ("validate", "loop/in.jsonl"),
+        ("results", "./loop"),
+    ],
+)
+def test_a_link_to_itself_is_told_in_one_sentence(
+    call: CommandLine, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "in.jsonl").write_text('{"custom_id": "a", "prompt": "1 + 1?"}\n')
+    (tmp_path / "loop").symlink_to("loop")
+
+    ended = call(*arguments)
+
+    assert ended.code in (1, 2)
+    assert "loop" in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_a_folder_to_stand_in_that_is_gone_is_told_in_one_sentence(
+    call: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    try:
+        ended = call("run", "in.jsonl", "--model", "m", "--engine", "echo", "--output", "out")
+    finally:
+        monkeypatch.chdir(tmp_path)
+
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "the folder that you stand in is gone" in ended.err
