@@ -24,11 +24,11 @@ if any("runtime_env/agent/main.py" in word for word in sys.orig_argv):
     try:
         os.close(os.open(os.environ["BATCHCTL_TEST_ONCE"], os.O_CREAT | os.O_EXCL))
     except KeyError:
-        time.sleep(600)
+        time.sleep(60)
     except FileExistsError:
         pass
     else:
-        time.sleep(600)
+        time.sleep(60)
 """
 STARTING = """
 import os, sys
