@@ -93,11 +93,11 @@ def write_rows(path: Path, rows: list[Row]) -> Path:
     return path
 
 
-def run_ours(requests: Path, output: Path, *flags: str) -> Answered:
+def run_ours(requests: Path, output: Path, *flags: str, timeout_s: float = 280) -> Answered:
     """`batchctl run` over a request file, with the shipped model."""
     command = [sys.executable, "-m", "batch", "run", str(requests), "--model", str(ARITHMETIC_MODEL)]
     command += ["--served-model-name", SERVED_NAME, "--output", str(output), *flags]
-    ended = subprocess.run(command, env=os.environ | CPU_ENVIRONMENT, timeout=280, check=False)
+    ended = subprocess.run(command, env=os.environ | CPU_ENVIRONMENT, timeout=timeout_s, check=False)
     return Answered(read_output(output), ended.returncode, output)
 
 

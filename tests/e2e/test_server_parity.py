@@ -31,7 +31,8 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Answered:
         rows.insert(n * len(rows) // len(SHAPES), row(f"s{n}", *shape))
     requests = write_rows(folder / "rows.jsonl", rows)
     # No cache, since a server that is asked one request after another finds more in its own.
-    return run_ours(requests, folder / "out", *engine_flags(), "--engine-arg", "enable_prefix_caching=false")
+    flags = [*engine_flags(), "--engine-arg", "enable_prefix_caching=false"]
+    return run_ours(requests, folder / "out", *flags, timeout_s=280 + RANDOM_ROWS / 40)
 
 
 def row(custom_id: str, endpoint: str, body: Body) -> Row:
