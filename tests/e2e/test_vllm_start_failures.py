@@ -30,7 +30,8 @@ pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(300)]
 def hosts() -> Iterator[Hosting]:
     hosting.import_libraries(make_spec(engine="vllm", model=str(ARITHMETIC_MODEL)))
     yield hosting.serve()
-    forkserver._forkserver._stop()  # as Python's own tests do: those after these have a server of their own
+    # As Python's own tests do: those after these have a server of their own.
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture
