@@ -66,7 +66,6 @@ OTHERS = {
     "named": {**chat(QUESTION), "messages": [{"role": "user", "content": QUESTION, "name": "someone"}]},
     "echo": chat(QUESTION, echo=True),
     "hot": chat(QUESTION, temperature=-1),
-    "huge number": chat(QUESTION, top_k=2**70),
     "huge length": chat(QUESTION, max_tokens=2**70),
     "huge token": chat(QUESTION, stop_token_ids=[2**70]),
     "odd role": {**chat(QUESTION), "messages": [{"role": ["user"], "content": QUESTION}]},
