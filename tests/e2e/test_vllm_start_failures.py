@@ -5,10 +5,13 @@ That is its command line, its configuration, the process that loads the model, o
 
 import asyncio
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -30,8 +33,10 @@ pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(300)]
 def hosts() -> Iterator[Hosting]:
     hosting.import_libraries(make_spec(engine="vllm", model=str(ARITHMETIC_MODEL)))
     yield hosting.serve()
-    # As Python's own tests do: those after these have a server of their own.
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    # Those after these have a server of their own. This one is killed first: it would wait for the end of its forks.
+    server: Any = forkserver._forkserver
+    os.kill(server._forkserver_pid, signal.SIGKILL)
+    server._stop()
 
 
 @pytest.fixture
