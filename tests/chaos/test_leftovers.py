@@ -1,9 +1,8 @@
 """What a job leaves on its machine, however it ends: in the temporary folder, in shared memory, in its output.
 
-`BATCHCTL_CHAOS=nightly` makes it twenty jobs, of which every second one runs vLLM.
+`BATCHCTL_TESTS=long` makes it twenty jobs, of which every second one runs vLLM.
 """
 
-import os
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -13,13 +12,13 @@ from pathlib import Path
 import orjson
 import pytest
 from attempts import check_gone
+from long_run import LONG
 from processes import Process, descendants
 from terminal import ROOT, Output, Terminal, clean_environment, wait_until
 
 from pipelines.engine_host import TITLE
 
-NIGHTLY = os.environ.get("BATCHCTL_CHAOS") == "nightly"
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(3600 if NIGHTLY else 400)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(3600 if LONG else 400)]
 
 MODEL = str(ROOT / "pipelines/models/arithmetic")
 ROWS, FEW = 20_000, 200
@@ -78,7 +77,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
             process.kill()
 
 
-@pytest.mark.parametrize("series", [pytest.param(SERIES if NIGHTLY else SHORT, id="jobs")])
+@pytest.mark.parametrize("series", [pytest.param(SERIES if LONG else SHORT, id="jobs")])
 def test_jobs_leave_nothing_however_they_end(machine: Machine, series: list[tuple[str, str]]) -> None:
     """Not even when the command that started them was killed with them: the next job finds what that has left."""
     for number, (end, engine) in enumerate(series):
@@ -86,7 +85,7 @@ def test_jobs_leave_nothing_however_they_end(machine: Machine, series: list[tupl
         if end == "raylet":
             assert "Ray's raylet died of SIGKILL" in said
         check_gone(machine.living, GONE_WITHIN_S)
-    if NIGHTLY:
+    if LONG:
         run_until(machine, len(series), "nobody", "echo")
 
     wait_until(lambda: not machine.left(), f"nothing is left: {machine.left()}", GONE_WITHIN_S)

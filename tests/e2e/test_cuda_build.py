@@ -14,18 +14,18 @@ from pathlib import Path
 
 import gpu_machine
 import pytest
+from long_run import LONG
 from terminal import ROOT, clean_environment
 
 from pipelines.models import ARITHMETIC_MODEL
 
-IS_LONG_RUN = os.environ.get("BATCHCTL_CHAOS") == "nightly"
 LACKING = ("" if shutil.which("nm") else "no nm on this machine") or gpu_machine.lacking()
 
 pytestmark = [
     pytest.mark.vllm,
     pytest.mark.slow,
     pytest.mark.timeout(3600),
-    pytest.mark.skipif(not IS_LONG_RUN, reason="installs 9 GB: BATCHCTL_CHAOS=nightly has it run"),
+    pytest.mark.skipif(not LONG, reason="installs 9 GB: BATCHCTL_TESTS=long has it run"),
     pytest.mark.skipif(bool(LACKING), reason=LACKING or "nothing is lacking"),
 ]
 

@@ -1,16 +1,16 @@
 """Every shape of request, all in one batch and among rows whose fields hold anything, is answered as vLLM's server
 answers it alone: the same status, the same body. So no row changes what its neighbours get, and none ends the job.
 
-One job and one server. With BATCHCTL_CHAOS=nightly there are 100,000 such rows.
+One job and one server. With BATCHCTL_TESTS=long there are 100,000 such rows.
 """
 
 import http.client
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from long_run import LONG
 from random_rows import random_rows
 from request_shapes import Body, shapes
 from vllm_runs import SERVED_NAME, Answered, Row, comparable, engine_flags, near, run_ours, server, write_rows
@@ -18,7 +18,7 @@ from vllm_runs import SERVED_NAME, Answered, Row, comparable, engine_flags, near
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 SHAPES = list(shapes(SERVED_NAME))
-RANDOM_ROWS, SEED = (100_000 if os.environ.get("BATCHCTL_CHAOS") == "nightly" else 1_000), 14
+RANDOM_ROWS, SEED = (100_000 if LONG else 1_000), 14
 CODES = {"invalid_parameter", "model_mismatch", "prompt_too_long", "unsupported_endpoint", "internal"}
 
 

@@ -1,6 +1,6 @@
 """Hostile files are planned, decoded and read by a process each: every row once or one sentence, in less than 1 GiB.
 
-Ten thousand with BATCHCTL_CHAOS=nightly. A failure names its seed; `hostile_file` makes the file again.
+Ten thousand with BATCHCTL_TESTS=long. A failure names its seed; `hostile_file` makes the file again.
 """
 
 import os
@@ -10,9 +10,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from long_run import LONG
 
 ROOT = Path(__file__).parents[2]
-FILES = 10_000 if os.environ.get("BATCHCTL_CHAOS") == "nightly" else 60
+FILES = 10_000 if LONG else 60
 MOST_MIB = 1024
 
 

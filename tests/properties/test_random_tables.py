@@ -1,16 +1,16 @@
 """Parquet files of random schemas: each row becomes one line of strict JSON, or one failure that names its column.
 
-Two thousand files with BATCHCTL_CHAOS=nightly. A failure names its seed; `random_file` makes the file again.
+Two thousand files with BATCHCTL_TESTS=long. A failure names its seed; `random_file` makes the file again.
 """
 
 import io
-import os
 from collections import Counter
 from random import Random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from long_run import LONG
 from random_tables import random_file
 from specs import FILE, job_spec
 
@@ -20,7 +20,7 @@ from batch.strict_json import loads
 from connectors.lines import Line
 from connectors.parquet_rows import parquet_lines
 
-FILES = 2000 if os.environ.get("BATCHCTL_CHAOS") == "nightly" else 150
+FILES = 2000 if LONG else 150
 MAX_LINE_BYTES = 2000
 
 
