@@ -1,7 +1,7 @@
 """How many adapters a CPU engine must have room for, so that rows without an adapter get none.
 
 vLLM keeps adapters in slots. Its CPU kernels compute a row without an adapter, of index -1, with the last slot: right
-only as long as that slot is empty. GPU kernels leave such rows out. docs/decisions/0150.
+only as long as that slot is empty. GPU kernels leave such rows out. docs/decisions/0023.
 """
 
 import torch

@@ -1,10 +1,9 @@
 """Who imports whom, and what the command line costs before it does anything."""
 
 import importlib
-import statistics
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -42,13 +41,15 @@ def test_nothing_heavy_is_loaded_before_it_is_used(statement: str) -> None:
     assert run_python("-c", f"{statement}\n{report}").splitlines()[-1] == "LOADED"
 
 
-def test_help_answers_in_half_a_second() -> None:
+def test_help_costs_a_third_of_a_second() -> None:
+    """Of processor time, which a busy machine does not change much."""
     seconds = []
-    for _ in range(7):
-        started = time.perf_counter()
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert "Usage: batchctl" in run_python("-m", "batch", "--help")
-        seconds.append(time.perf_counter() - started)
-    assert statistics.median(seconds) < 0.5, seconds
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    assert min(seconds) < 0.33, seconds
 
 
 @pytest.mark.parametrize("package", ["connectors", "batch", "pipelines"])

@@ -6,7 +6,7 @@ from pipelines.engines.cpu_lora import minus_one_is_the_last_slot, slots
 
 
 def test_vllms_kernels_still_take_no_adapter_for_the_last_slot() -> None:
-    """When this fails, vLLM has mended it (its pull requests 48421, 49656): `cpu_lora` may go, with decision 0150."""
+    """When this fails, vLLM has mended it (its pull requests 48421, 49656): `cpu_lora` may go, with decision 0023."""
     assert minus_one_is_the_last_slot()
 
 
