@@ -67,7 +67,7 @@ class JobSpec:
     on_invalid: Literal["quarantine", "fail"] = "quarantine"
     max_failed_rows: str | None = None  # "10" or "5%"
     deadline_s: float | None = None  # after created_at
-    row_timeout_s: float | None = None  # of one row in the engine, waiting included
+    row_timeout_s: float | None = None  # of one row in the engine, waiting included; None: by what the others take
     journal_every_s: float = 30.0  # how much work a crash may cost, besides the rows in flight
     deduplicate: bool = True  # ask equal requests once, where their answer is determined
     order_by_prefix: bool = True  # ask rows that begin alike one after another

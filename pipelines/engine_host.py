@@ -191,12 +191,16 @@ class EngineHost:
         os._exit(ENGINE_DEAD_EXIT)
 
     async def _watch(self, replica: Replica) -> NoReturn:
-        """Guard the engine's processes; report; keep answers; obey a stop; leave when a newer attempt has the job."""
+        """Guard the engine's processes; end rows that take too long; report; keep answers; obey a stop.
+
+        Leave when a newer attempt has the job.
+        """
         loop = asyncio.get_running_loop()
         kept_at = loop.time()
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
             self._guardian.look()
+            replica.end_overdue(loop.time())
             try:
                 # Before anything is written: this process may have slept until the job was ended by another attempt.
                 await self._check_claim()

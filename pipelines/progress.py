@@ -8,6 +8,8 @@ from batch.records import Commit, EngineReport, Progress, Tally
 from batch.state import RUNNING_PHASE
 
 RATE_WINDOW_S = 30.0
+QUIET_S = 60.0
+"""After how long without an answer it is told that only rows in flight are left."""
 
 
 class ProgressFold:
@@ -22,6 +24,8 @@ class ProgressFold:
         self._engine_retries = 0
         self._sum = Tally()
         self._samples: deque[tuple[float, Tally]] = deque()
+        self._in_flight = 0
+        self._quiet_since_s = 0.0
         self.is_running = False
 
     def committed(self, commits: Iterable[Commit]) -> None:
@@ -41,9 +45,10 @@ class ProgressFold:
 
     def reported(self, reports: Iterable[EngineReport]) -> None:
         """Replace what is known of the open shards."""
-        self._open, self._engine_retries = {}, 0
+        self._open, self._engine_retries, self._in_flight = {}, 0, 0
         for report in reports:
             self._engine_retries += report.retries
+            self._in_flight += report.in_flight
             if report.phase == RUNNING_PHASE and not self.is_running:
                 self.is_running = True
                 self._samples.clear()  # rates begin with the first engine, not with its start
@@ -61,6 +66,8 @@ class ProgressFold:
         A speed is that of answered rows; before an engine answers there is none.
         """
         done = self._now()
+        if not self._samples or done != self._samples[-1][1]:
+            self._quiet_since_s = now_s
         self._samples.append((now_s, done))
         while len(self._samples) > 1 and now_s - self._samples[1][0] >= RATE_WINDOW_S:
             self._samples.popleft()
@@ -80,9 +87,15 @@ class ProgressFold:
             prompt_tokens_per_s=max(0.0, (done.prompt_tokens - before.prompt_tokens) / elapsed_s),
             completion_tokens_per_s=max(0.0, (done.completion_tokens - before.completion_tokens) / elapsed_s),
             eta_s=left / rows_per_s if rows_per_s > 0 and left > 0 else None,
-            message=message,
+            message=message or self._waits_for(left, now_s),
             retries=own_retries + self._engine_retries,
         )
+
+    def _waits_for(self, left: int, now_s: float) -> str:
+        if left == 0 or left != self._in_flight or now_s - self._quiet_since_s < QUIET_S:
+            return ""
+        rows = "the last row" if left == 1 else f"the last {left:,} rows"
+        return f"waits for {rows}, no answer for {now_s - self._quiet_since_s:.0f} s"
 
     def _now(self) -> Tally:
         return sum((tally for shard, tally in self._open.items() if shard not in self._committed), self._sum)

@@ -9,6 +9,7 @@ import logging
 import traceback
 from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from itertools import count
@@ -35,6 +36,7 @@ from pipelines.engines.retries import settled
 from pipelines.journal import NO_PAST, Past, encode_segment
 from pipelines.open_shard import OpenShard, commit_shard
 from pipelines.ordering import beginning, is_apart, rank
+from pipelines.patience import Patience
 from pipelines.sharing import SharedAnswers, request_key
 
 logger = logging.getLogger(__name__)
@@ -54,6 +56,19 @@ ROWS_AT_A_TIME = 32
 
 RowPlace = tuple[int, int]
 """Shard of a row, and its number there."""
+
+ENGINES_WITH_LIMITS = frozenset({"openai"})
+"""They end a request themselves that takes too long."""
+
+
+@dataclass(slots=True)
+class InFlight:
+    """A row that an engine was asked for by `task`, since so long by the clock of `Patience`."""
+
+    request: Request
+    task: asyncio.Task[None]
+    since_s: float
+    is_overdue: bool = False
 
 
 class Replica:
@@ -95,7 +110,8 @@ class Replica:
         self._stopping = asyncio.Event()
         self._open_rows: set[asyncio.Task[None]] = set()
         self._in_line: dict[RowPlace, Request] = {}
-        self._in_flight: dict[RowPlace, Request] = {}
+        self._in_flight: dict[RowPlace, InFlight] = {}
+        self._patience = Patience()
         self._lining_up = asyncio.Lock()
         self._arriving: set[int] = set()  # shards that are read, or whose rows are not all in line
         self._none_arriving = asyncio.Event()
@@ -142,6 +158,16 @@ class Replica:
         self._stopping.set()
         for task in self._open_rows:
             task.cancel()
+
+    def end_overdue(self, now_s: float) -> None:
+        """End the rows that the engine has had for too long, where the job sets no limit; to be called each second."""
+        self._patience.look(now_s)
+        if self._spec.row_timeout_s is not None or self._spec.engine in ENGINES_WITH_LIMITS:
+            return
+        for asked in self._in_flight.values():
+            if not asked.is_overdue and self._patience.is_over(asked.since_s):
+                asked.is_overdue = True
+                asked.task.cancel()
 
     def report(self) -> EngineReport:
         """What the engine is doing, and the rows answered so far in shards that have no commit yet."""
@@ -245,8 +271,7 @@ class Replica:
             logger.error("%s ended a row, whose error line says more; at\n%s", type(error).__name__, frames)
 
     async def _answer_row(self, opened: OpenShard, row: int, request: Request) -> None:
-        this_task = asyncio.current_task()
-        assert this_task is not None
+        this_task = _this_task()
         self._open_rows.add(this_task)  # here, since a task that is cancelled before its first step runs nothing
         try:
             result = await self._result(opened, row, request)
@@ -287,21 +312,30 @@ class Replica:
         finally:
             del self._in_line[place]
         self._note_first()
-        self._in_flight[place] = request
+        asked = self._in_flight[place] = InFlight(request, _this_task(), self._patience.clock_s)
         try:
             async with self._row_limit():
-                return await self._ask(request)
+                answer = await self._ask(request)
         except TimeoutError:
-            message = f"no answer within {self._spec.row_timeout_s:g} s (--row-timeout)"
-            return _refusal(HTTPStatus.GATEWAY_TIMEOUT, Code.TIMEOUT, message)
+            return _timeout(f"no answer within {self._spec.row_timeout_s:g} s (--row-timeout)")
+        except asyncio.CancelledError:
+            if not asked.is_overdue or asked.task.uncancel() > 0:  # others want the row to end, too
+                raise
+            return _timeout(
+                f"no answer within {self._patience.limit_s:g} s, ten times as long as any answered row took and at "
+                "least 10 minutes; --row-timeout sets another limit"
+            )
         except EngineDead:
             self._admission.close()
-            names = {self._blamed_as(place, asked) for place, asked in self._in_flight.items()}
+            names = {self._blamed_as(place, asked.request) for place, asked in self._in_flight.items()}
             self._died_with = self._died_with or tuple(sorted(names))
             raise
         finally:
             del self._in_flight[place]
             self._admission.leave()
+        if answer.code is None:  # a refusal says nothing of how long an answer takes
+            self._patience.answered(asked.since_s)
+        return answer
 
     def _row_limit(self) -> AbstractAsyncContextManager[object]:
         """What ends a row past its time; without such a limit nothing, which takes a tenth of `asyncio.timeout`."""
@@ -347,6 +381,16 @@ class Replica:
             async with asyncio.timeout(ENGINE_WAITS_S):
                 await self._none_arriving.wait()
         self._admission.open(self._engine.result().window)
+
+
+def _this_task() -> asyncio.Task[None]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+def _timeout(message: str) -> Answer:
+    return _refusal(HTTPStatus.GATEWAY_TIMEOUT, Code.TIMEOUT, message)
 
 
 def _refusal(status: HTTPStatus, code: Code, message: str) -> Answer:

@@ -41,7 +41,12 @@ def limit_options(function: Function) -> Function:
                 help="Fail the job beyond so many failed rows.",
             ),
             click.option("--deadline", type=DURATION, metavar="24h", help="Expire the job so long after its creation."),
-            click.option("--row-timeout", type=DURATION, metavar="10m", help="Fail a row not answered in that time."),
+            click.option(
+                "--row-timeout",
+                type=DURATION,
+                metavar="10m",
+                help="Fail a row not answered in that time. Default: ten times the slowest answered row, at least 10m.",
+            ),
             click.option(
                 "--journal-every",
                 type=DURATION,

@@ -1,5 +1,7 @@
 """The fold from commits and engine reports to one progress."""
 
+from dataclasses import replace
+
 import pytest
 from jobs import make_commit
 
@@ -148,3 +150,22 @@ def test_rates_forget_what_was_before_the_window() -> None:
 
     assert progress.rows_per_s == 0.0
     assert progress.eta_s is None
+
+
+def test_it_is_told_that_only_rows_in_flight_are_left() -> None:
+    fold = ProgressFold(4)
+    fold.reported([replace(report(s0=Tally(1, 1)), in_flight=1), replace(report(s1=Tally()), in_flight=1)])
+    assert fold.progress(100.0).message == ""
+    assert fold.progress(159.0).message == ""
+    assert fold.progress(160.0).message == "waits for the last 2 rows, no answer for 60 s"
+
+    fold.reported([replace(report(s0=Tally(2, 1)), in_flight=1)])
+    assert fold.progress(162.0).message == ""
+    assert fold.progress(300.0).message == "waits for the last row, no answer for 138 s"
+
+
+def test_rows_in_line_are_more_than_a_few_in_flight() -> None:
+    fold = ProgressFold(4)
+    fold.reported([replace(report(s0=Tally(1)), in_flight=1, in_line=2)])
+    fold.progress(0.0)
+    assert fold.progress(1000.0).message == ""
