@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from batch.display import address
 from batch.errors import UsageError
+from batch.input_files import find_inputs
 from batch.job_store import JobStore
 from batch.spec import JobSpec
 from connectors.errors import NotFound
-from connectors.inputs import InputFile, find_inputs
+from connectors.inputs import InputFile
 
 SHOWN = 3
 

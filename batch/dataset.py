@@ -17,9 +17,10 @@ import orjson
 
 from batch.clock import SystemClock, rfc3339
 from batch.errors import JobNotFound, UsageError
+from batch.input_files import find_inputs
 from batch.job_store import JobStore
 from batch.workspace import DatasetFile, DatasetRecord, Origin, Workspace
-from connectors.inputs import find_inputs, scan
+from connectors.inputs import scan
 from connectors.uri import parse_pattern
 
 IN_MEMORY_NAME = "inmemory.jsonl"

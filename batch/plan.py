@@ -5,6 +5,7 @@ Every attempt works on the stored plan. Knows nothing of engines and attempts.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from itertools import chain
@@ -17,12 +18,15 @@ from batch.beginnings import Beginnings, Survey
 from batch.columns import needed_columns
 from batch.duplicates import DuplicateScan
 from batch.errors import InputChanged, JobFailed, UsageError
+from batch.input_files import find_inputs
 from batch.request import Decoder
 from batch.shards import Cut, Shard, Span, join, max_lines, with_duplicates
 from batch.spec import JobSpec
 from connectors.errors import Changed, InputError, NotFound
-from connectors.inputs import InputFile, Piece, find_inputs, scan
+from connectors.inputs import InputFile, Piece, scan
 from connectors.lines import Line
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 FORMAT_WITH_COPIES = 2
@@ -149,14 +153,20 @@ UNREAD = Plan((), ())
 """Of a job that was stopped before its inputs were read to the end."""
 
 
-def make_plan(spec: JobSpec, on_progress: Callable[[int], None] = lambda _: None, max_replicas: int = 1) -> Plan:
+def make_plan(
+    spec: JobSpec,
+    on_progress: Callable[[int], None] = lambda _: None,
+    max_replicas: int = 1,
+    *,
+    tell: Callable[[str], object] = logger.info,
+) -> Plan:
     """Read every input once and cut it into shards; memory is bounded by the plan, not by the inputs.
 
     `on_progress` gets the number of lines read so far, again and again until the plan is made; what it raises breaks
-    the planning off. The same inputs give the same plan. Raises UsageError for an input that is not there or of no
-    known format, InputChanged for one that changes while it is read.
+    the planning off. `tell` gets what is left out of a folder. The same inputs give the same plan. Raises UsageError
+    for an input that is not there or of no known format, InputChanged for one that changes while it is read.
     """
-    files = _find(spec.inputs)
+    files = _find(spec.inputs, tell)
     max_bytes = max_shard_bytes(sum(file.size_bytes for file in files), max_replicas)
     progress = _Progress(on_progress)
     inputs: list[PlannedInput] = []
@@ -269,9 +279,9 @@ def _decode_span(stored: list[Any]) -> Span:
     return Span(number, Piece(*piece), duplicates=tuple(duplicates), only=tuple(chain(*stored[7:])))
 
 
-def _find(patterns: Sequence[str]) -> list[InputFile]:
+def _find(patterns: Sequence[str], tell: Callable[[str], object]) -> list[InputFile]:
     try:
-        return find_inputs(patterns)
+        return find_inputs(patterns, tell)
     except (NotFound, InputError) as error:
         raise UsageError(str(error)) from error
 

@@ -4,7 +4,7 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,17 +30,28 @@ class InputFile:
     format: str
 
 
-def find_inputs(patterns: Sequence[str]) -> list[InputFile]:
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Folders below a directory whose files are none of it: those that hold a file `marker`.
+
+    `on_found` is told the address of each. A directory that is one itself is read, since it was asked for.
+    """
+
+    marker: str
+    on_found: Callable[[str], object]
+
+
+def find_inputs(patterns: Sequence[str], apart: Apart | None = None) -> list[InputFile]:
     """The files behind addresses, wildcards (`*`, `?`, `**` for any depth) and directories.
 
     In the order given, sorted inside one pattern; a file named twice counts once. Of a directory: files of known suffix
-    at any depth, without names that start with `_` or `.`. Raises NotFound (names the pattern), UnsupportedFormat,
-    BadUri.
+    at any depth, without names that start with `_` or `.` and without what is `apart`. Raises NotFound (names the
+    pattern), UnsupportedFormat, BadUri.
     """
     found: dict[str, InputFile] = {}
     for pattern in patterns:
         uri = parse_pattern(pattern)
-        files = sorted(_behind(uri), key=lambda file: file.uri)
+        files = sorted(_behind(uri, apart), key=lambda file: file.uri)
         if not files:
             raise NotFound(f"input {pattern!r}: no such file, and no files with a suffix of {_SUFFIXES} under it")
         for file in files:
@@ -48,7 +59,7 @@ def find_inputs(patterns: Sequence[str]) -> list[InputFile]:
     return list(found.values())
 
 
-def _behind(uri: Uri) -> Iterator[InputFile]:
+def _behind(uri: Uri, apart: Apart | None) -> Iterator[InputFile]:
     try:
         yield _input_file(uri, _head(uri))
         return
@@ -58,7 +69,7 @@ def _behind(uri: Uri) -> Iterator[InputFile]:
         matched = _local_matches(uri) if uri.scheme == "file" else _matches(uri)
         yield from (_input_file(file, known or _head(file)) for file, known in matched)
     else:
-        files = _local_files(uri) if uri.scheme == "file" else _files(uri)
+        files = _local_files(uri, apart) if uri.scheme == "file" else _files(uri, apart)
         for file, known in files:
             if format_of(file.path) and not _is_hidden(file.path.removeprefix(uri.path)):
                 yield _input_file(file, known or _head(file))
@@ -106,17 +117,34 @@ def _local_matches(uri: Uri) -> Iterator[tuple[Uri, None]]:
             yield Uri("file", "", path), None
 
 
-def _local_files(uri: Uri) -> Iterator[tuple[Uri, None]]:
+def _local_files(uri: Uri, apart: Apart | None) -> Iterator[tuple[Uri, None]]:
     for parent, directories, names in os.walk(uri.path):
+        if apart and parent != uri.path and Path(parent, apart.marker).is_file():
+            apart.on_found(str(Uri("file", "", parent)))
+            directories.clear()
+            continue
         directories[:] = [name for name in directories if not _is_hidden(name)]
         for name in names:
             yield Uri("file", "", f"{parent}/{name}"), None
 
 
-def _files(uri: Uri) -> Iterator[tuple[Uri, ObjectInfo]]:
+def _files(uri: Uri, apart: Apart | None) -> Iterator[tuple[Uri, ObjectInfo]]:
     prefix = f"{uri.path}/" if uri.path else ""
-    for found in open_store(f"{uri.scheme}://{uri.bucket}").list(prefix):
-        yield Uri(uri.scheme, uri.bucket, found.key), found
+    listed = list(open_store(f"{uri.scheme}://{uri.bucket}").list(prefix))
+    left_out: tuple[str, ...] = ()
+    if apart:
+        left_out = _folders_with(apart.marker, (found.key for found in listed), prefix)
+        for folder in left_out:
+            apart.on_found(str(Uri(uri.scheme, uri.bucket, folder.rstrip("/"))))
+    for found in listed:
+        if not found.key.startswith(left_out):
+            yield Uri(uri.scheme, uri.bucket, found.key), found
+
+
+def _folders_with(marker: str, keys: Iterable[str], prefix: str) -> tuple[str, ...]:
+    """The folders below `prefix` that hold the marker, each with its slash."""
+    folders = (key.removesuffix(marker) for key in keys if key.endswith(f"/{marker}"))
+    return tuple(folder for folder in folders if folder != prefix and not _is_hidden(folder.removeprefix(prefix)))
 
 
 def _matches(uri: Uri) -> Iterator[tuple[Uri, ObjectInfo]]:

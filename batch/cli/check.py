@@ -62,11 +62,15 @@ class FirstLook:
         is_said = ctx.get_parameter_source("on_invalid") is click.core.ParameterSource.COMMANDLINE
         return cls(is_said and ctx.params["on_invalid"] == "quarantine", as_json)
 
+    def warn(self, warning: str) -> None:
+        """One line on stderr."""
+        warn(warning, as_json=self.as_json)
+
     def __call__(self, spec: JobSpec, files: Sequence[InputFile]) -> None:
         """Print what is odd about the rows. InvalidInput when all of them fail for one setting of the job."""
         found = look(spec, files)
         for warning in found.warnings:
-            warn(warning, as_json=self.as_json)
+            self.warn(warning)
         if found.failure is None:
             return
         fail = "fails" if found.rows == 1 else "fail for one reason"
@@ -77,7 +81,7 @@ class FirstLook:
                 "With --on-invalid quarantine the job runs, and writes such rows to errors/.",
                 [found.failure],
             )
-        warn(reason, as_json=self.as_json)
+        self.warn(reason)
 
 
 def warn(warning: str, *, as_json: bool) -> None:

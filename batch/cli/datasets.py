@@ -188,9 +188,9 @@ def download(ctx: click.Context, /, dataset_id: str, output_dir: str, quiet: boo
 
 def _contents(workspace: Workspace, record: DatasetRecord) -> Iterator[tuple[str, Iterator[bytes]]]:
     """(file name, its blocks) of each file of a dataset."""
+    from batch.input_files import find_inputs
     from batch.job_store import JobStore
     from batch.workspace import Origin
-    from connectors.inputs import find_inputs
     from connectors.registry import locate
 
     if record.origin is Origin.JOB:

@@ -96,8 +96,8 @@ def _request(workspace: Workspace, given: dict[str, Any], first_look: FirstLook)
     """What `BatchInferenceJob.create` takes of the job itself, checked."""
     from batch.cli.preflight import check_model
     from batch.engine_arguments import check_engine_args
+    from batch.input_files import find_inputs
     from batch.spec import JobSpec
-    from connectors.inputs import find_inputs
 
     submission, parameters = take(Submission, given), take(ParameterFlags, given).parameters()
     for name in ("model", "input_dataset_id"):
@@ -119,7 +119,7 @@ def _request(workspace: Workspace, given: dict[str, Any], first_look: FirstLook)
         parameters=parameters,
         **options,
     )
-    first_look(spec, find_inputs(inputs))
+    first_look(spec, find_inputs(inputs, first_look.warn))
     job = {"inference_parameters": parameters, "engine": engine, "engine_args": engine_args}
     return asdict(submission) | job | options
 

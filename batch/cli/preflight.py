@@ -18,11 +18,11 @@ from batch.cli.check import FirstLook, refuse_invalid_lines, warn
 from batch.clock import SystemClock
 from batch.continuation import continue_plan
 from batch.errors import JobNotFound, UsageError
+from batch.input_files import find_inputs
 from batch.job_store import JobStore
 from batch.lease import this_process, why_idle
 from batch.request import Decoder
 from batch.resources import check_attempt
-from connectors.inputs import find_inputs
 from connectors.registry import open_store
 from connectors.uri import parse_uri
 
@@ -100,7 +100,7 @@ def _check_inputs(spec: JobSpec, first_look: FirstLook) -> None:
     if spec.continued_from:
         continue_plan(spec)
         return
-    first_look(spec, find_inputs(spec.inputs))
+    first_look(spec, find_inputs(spec.inputs, first_look.warn))
     if spec.on_invalid == "fail":
         refuse_invalid_lines(spec)
 

@@ -54,7 +54,7 @@ def validate(inputs: tuple[str, ...], model: str | None, mode: str, **given: Any
     render = _failure_json if mode == "json" else describe
     display = open_display(sys.stderr, as_json=mode == "json")
     try:
-        plan = make_plan(spec, partial(_show_read, display))
+        plan = make_plan(spec, partial(_show_read, display), tell=partial(warn, as_json=mode == "json"))
         found = check_lines(
             spec,
             plan,

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import BadUri, NotFound, UnsupportedFormat
+from connectors.finding import Apart
 from connectors.inputs import InputFile, find_inputs
 from connectors.store import Store
 
@@ -120,3 +121,23 @@ def test_a_file_that_is_no_regular_file_is_refused_by_name_and_in_a_folder(tmp_p
     (tmp_path / "zero.parquet").symlink_to("/dev/zero")
     with pytest.raises(UnsupportedFormat, match=r"zero\.parquet is a device"):
         find_inputs([str(tmp_path / "zero.parquet")])
+
+
+def test_folders_apart_are_left_out_of_a_directory_and_told(filled: Store) -> None:
+    for name in ("deep/mark/here", "deep/mark/over.jsonl", "deep/er/mark", "_tmp/mark/here", "deeper.jsonl"):
+        filled.put(name, b"")
+    told: list[str] = []
+
+    files = find_inputs([filled.uri], Apart("mark/here", told.append))
+
+    assert names(files, filled) == ["a.jsonl", "b.JSONL.GZ", "c.jsonl.zst", "deeper.jsonl"]
+    assert told == [f"{filled.uri}/deep"]
+
+
+@pytest.mark.parametrize("asked", ["deep", "deep/", "deep/er", "deep/**/f.jsonl", "deep/er/f.jsonl"])
+def test_what_is_asked_for_by_name_is_not_apart(filled: Store, asked: str) -> None:
+    filled.put("deep/mark", b"")
+
+    found = find_inputs([f"{filled.uri}/{asked}"], Apart("mark", pytest.fail))
+
+    assert "deep/er/f.jsonl" in names(found, filled)
