@@ -24,7 +24,7 @@ from batch.clock import SystemClock
 from batch.display import Display, address, open_display, view
 from batch.launcher import log_path, start_worker
 from batch.resources import check_installed
-from connectors.errors import Unavailable
+from connectors.errors import StoreError
 
 if TYPE_CHECKING:
     from batch.job_store import JobStore
@@ -53,7 +53,7 @@ def follow(job_store: JobStore, launch: Launch, *, as_json: bool) -> int:
             launch.output, foreground=True, replicas=launch.replicas, ray_address=launch.ray_address, log=log.path
         )
         try:
-            _show_until_end(worker, job_store, display=display, attempts_before=len(numbers))
+            show_until_end(worker, job_store, display=display, attempts_before=len(numbers))
         except KeyboardInterrupt:
             display.close()
             if not as_json:
@@ -87,16 +87,18 @@ def _termination_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _show_until_end(
+def show_until_end(
     worker: subprocess.Popen[bytes], job_store: JobStore, *, display: Display, attempts_before: int
 ) -> None:
+    """Show how the job stands as often as the store lets this command look, until its worker has ended."""
     clock = SystemClock()
     while worker.poll() is None:
         began_s = clock.monotonic()
         try:
             record = job_store.record(clock.now())
-        except Unavailable:
-            # The worker has its own retries and decides; a display that misses one look loses nothing.
+        except StoreError:
+            # The worker has its own retries, its own credentials, and decides: a display that misses one look loses
+            # nothing, and a command that left would end its worker.
             time.sleep(POLL_S)
             continue
         current = view(record)

@@ -14,7 +14,7 @@ from batch.cli.ending import summary
 from batch.clock import SystemClock
 from batch.display import escape, one_line
 from batch.records import AttemptEnd, Exit
-from connectors.errors import Unavailable
+from connectors.errors import StoreError
 
 if TYPE_CHECKING:
     from batch.job_store import JobStore
@@ -91,7 +91,7 @@ class Outcome:
         """Say how it ended; the exit code. A negative status is the signal that the worker died of."""
         try:
             return self._tell(exit_status)
-        except Unavailable as error:
+        except StoreError as error:
             sentence = f"cannot be looked at: {error}; what is done is kept, and {self.launch.again}."
             return self._say("FAILED", sentence, EXIT_FAILED)
 
