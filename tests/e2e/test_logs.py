@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from long_run import long_only
 from terminal import Output, Terminal
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -34,6 +35,7 @@ def test_a_jobs_log_holds_no_prompt_no_answer_and_no_key(
     assert KEY not in said.stdout
 
 
+@long_only  # half a minute is half a minute
 def test_every_half_minute_a_jobs_log_says_once_how_far_it_is(terminal: Terminal) -> None:
     rows = [json.dumps({"custom_id": f"row-{n}", "prompt": f"number {n}"}) for n in range(3000)]
     (terminal.folder / "in.jsonl").write_text("\n".join(rows))

@@ -13,7 +13,7 @@ import pytest
 from long_run import LONG
 
 ROOT = Path(__file__).parents[2]
-FILES = 10_000 if LONG else 60
+FILES = 10_000 if LONG else 20
 MOST_MIB = 1024
 
 

