@@ -28,14 +28,14 @@ from pipelines import job_log, sizing
 from pipelines.causes import Ours, cannot_start, first_line, root_cause, told, unforeseen
 from pipelines.engines.base import Engine, EngineDead
 from pipelines.engines.registry import start_engine
-from pipelines.guardian import Guardian
+from pipelines.guardian import FINISHES, Guardian
 from pipelines.journal import read_past
 from pipelines.models.fetch import local_model
 from pipelines.replica import Replica
 
 logger = logging.getLogger(__name__)
 
-TITLE = "batchctl::EngineHost"
+TITLE = FINISHES
 AHEAD_TITLE = f"{TITLE} ahead"
 """Of a host that no actor has asked for a shard."""
 ACTOR_GONE_EXIT = 0

@@ -10,14 +10,17 @@ import io
 import os
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import context, forkserver, popen_forkserver, process, reduction, resource_tracker, spawn, util
+from pathlib import Path
 from threading import Thread
 from typing import Any, NoReturn
 
 PARENT_GONE_EXIT = 19
+POLL_S = 0.02
 
 _forks: set[int] = set()
 
@@ -36,6 +39,13 @@ def start(modules: Sequence[str], environment: Mapping[str, str]) -> None:
 def forks() -> set[int]:
     """Return the pids of all forks that this process has had."""
     return set(_forks)
+
+
+def await_ends(within_s: float) -> None:
+    """Return when all forks that this process has had are gone, or `within_s` later."""
+    give_up_at = time.monotonic() + within_s
+    while any(Path(f"/proc/{pid}").exists() for pid in _forks) and time.monotonic() < give_up_at:
+        time.sleep(POLL_S)
 
 
 def fork(*, target: Callable[..., None], name: str, kwargs: Mapping[str, Any], environment: Mapping[str, str]) -> None:

@@ -11,19 +11,40 @@ from pathlib import Path
 
 from pipelines.fork_server import forks
 
-# Reads `PID STARTED` until this process is gone, which closes the pipe; then kills what is left of them, unless the
-# number has become another process's. All are stopped first: a host that saw its engine die before itself would blame
-# the rows in flight. What Intel's OpenMP and the process's folder have left is removed. The shell does so from the
-# background of one that is gone at once: Ray kills the children of a worker that ends, and would kill it too.
+FINISHES = "batchctl::EngineHost"
+"""How the title of a process begins that ends by itself when its owner is gone, and has something to write before."""
+
+# Reads `PID STARTED` until this process is gone, which closes the pipe. Those that finish have four seconds for it.
+# Then it kills what is left of all, unless the number has become another process's. All are stopped first: a host that
+# saw its engine die before itself would blame the rows in flight. What Intel's OpenMP and the process's folder have
+# left is removed. The shell does so from the background of one that is gone at once: Ray kills the children of a
+# worker that ends, and would kill it too.
 _SCRIPT = """
 exec 3<&0
-{
-    while read -r pid started; do known="$known $pid:$started"; done
+find_left() {
+    left=
     for one in $known; do
         read -r status < "/proc/${one%:*}/stat" || continue
-        set -- "$1" "$2" "$3" ${status##*) }
-        [ "${23}" != "${one#*:}" ] || left="$left ${one%:*}"
+        set -- ${status##*) }
+        [ "${20}" != "${one#*:}" ] || left="$left ${one%:*}"
     done
+}
+finishing() {
+    find_left
+    for one in $left; do
+        read -r title < "/proc/$one/cmdline"
+        case "$title" in "$finishes"*) return 0 ;; esac
+    done
+    return 1
+}
+{
+    finishes=$4
+    while read -r pid started; do known="$known $pid:$started"; done
+    for look in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        finishing || break
+        sleep 0.2
+    done
+    find_left
     [ -z "$left" ] || { kill -STOP $left; kill -KILL $left; }
     for one in "$1:" $known; do rm -f "/dev/shm/__KMP_REGISTERED_LIB_${one%:*}_$2"; done
     [ -z "$3" ] || rm -rf -- "$3" || { sleep 1; rm -rf -- "$3"; }
@@ -40,7 +61,7 @@ class Guardian:
     def __init__(self, folder: Path | None = None) -> None:
         theirs, self._pipe = os.pipe()  # a bare descriptor: it is closed by the end of this process, by nothing else
         subprocess.run(
-            ["/bin/sh", "-c", _SCRIPT, "guardian", str(os.getpid()), str(os.getuid()), str(folder or "")],
+            ["/bin/sh", "-c", _SCRIPT, "guardian", str(os.getpid()), str(os.getuid()), str(folder or ""), FINISHES],
             stdin=theirs,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -5,6 +5,7 @@ output is the job's log. Knows nothing of how people are shown a job.
 """
 
 import argparse
+import atexit
 import logging
 import os
 import signal
@@ -33,7 +34,7 @@ from batch.validation import find_failures
 from connectors.errors import InputError, StoreError
 from connectors.registry import torn_files
 from connectors.retry import be_patient
-from pipelines import job_log, own_cluster, unanswered
+from pipelines import fork_server, job_log, own_cluster, unanswered
 from pipelines.attempt import JobStopped, Pulse
 from pipelines.finalize import finalize
 from pipelines.guardian import Guardian
@@ -46,6 +47,7 @@ logger = logging.getLogger("pipelines.worker")
 INTERRUPTED = 130
 LEASE_LOST = 5
 INTERRUPT_AGAIN_S = 1.0
+HOSTS_END_WITHIN_S = 5.0
 SHOWN_FAILURES = 20
 
 
@@ -132,6 +134,9 @@ def answer_rows(job: JobStore, pulse: Pulse, options: argparse.Namespace, *, lea
     machine = resources.this_machine() if is_local else resources.ELSEWHERE
     guardian = own_cluster.settle(job.uri) if is_local else Guardian()
     if is_local:
+        # After Ray's shutdown, which is registered later and ends the actors: whoever sees this process gone, as the
+        # next attempt, finds what its hosts have kept.
+        atexit.register(fork_server.await_ends, HOSTS_END_WITHIN_S)
         hosting.import_libraries(spec)  # while Ray is imported, and starts
     guardian.look()
     from pipelines import cluster, inference

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from attempts import check_gone
 from processes import descendants
+from terminal import ROOT
 
 from pipelines import fork_server
 from pipelines.fork_server import ForkedContext, collector_paused
@@ -153,3 +154,28 @@ def test_the_collector_rests_for_an_import_and_works_again_after_one_that_failed
         import_nothing()
 
     assert gc.isenabled()
+
+
+WAITER = """
+import atexit, os, sys, time
+from pathlib import Path
+from pipelines import fork_server
+import late
+
+fork_server.start([], {})
+atexit.register(fork_server.await_ends, float(sys.argv[1]))
+fork_server.fork(target=late.write, name="late", kwargs={"target": Path(sys.argv[2])}, environment=os.environ)
+"""
+
+
+@pytest.mark.parametrize(("within_s", "is_there"), [("10", True), ("0.1", False)])
+def test_a_process_can_wait_for_what_its_forks_write_last(tmp_path: Path, within_s: str, is_there: bool) -> None:
+    (tmp_path / "late.py").write_text("import time\ndef write(*, target):\n    time.sleep(1)\n    target.touch()\n")
+    written = tmp_path / "written"
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+
+    subprocess.run(
+        [sys.executable, "-c", WAITER, within_s, str(written)], env=os.environ | {"PYTHONPATH": path}, check=True
+    )
+
+    assert written.exists() is is_there

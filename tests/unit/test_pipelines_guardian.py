@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from attempts import check_gone
 from processes import descendants
 from terminal import ROOT, wait_until
@@ -50,6 +51,35 @@ def test_all_below_a_killed_owner_are_killed_though_ray_kills_its_children_first
         time.sleep(0.05)
     assert not is_alive(child)
     assert not is_alive(grandchild)
+
+
+FINISHER = """
+import os, subprocess, sys, time
+from pipelines.guardian import FINISHES, Guardian
+
+guardian = Guardian()
+child = subprocess.Popen([f"{FINISHES} ahead", "-c", sys.argv[1]], executable="/bin/sh", stdin=subprocess.PIPE)
+guardian.look()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("last", "is_written"), [("sleep 1; touch last", True), ("sleep 60; touch last", False)])
+def test_one_that_ends_by_itself_may_write_its_last_but_not_live_on(
+    tmp_path: Path, last: str, is_written: bool
+) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", FINISHER, f"read end; {last}"]
+    owner = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=tmp_path)
+    assert owner.stdout is not None
+    child = int(owner.stdout.readline())
+
+    owner.kill()
+    owner.wait(10)
+
+    wait_until(lambda: not is_alive(child), "it is gone", 10)
+    assert (tmp_path / "last").exists() is is_written
 
 
 SETTLED = """
