@@ -208,9 +208,10 @@ class EngineHost:
                 if stop is not None:
                     replica.stop(stop)
                 await asyncio.to_thread(self._job.report_engine, replica.report())
-                if loop.time() - kept_at >= self._job.spec().journal_every_s:
-                    kept_at = loop.time()
+                now_s = loop.time()
+                if now_s - kept_at >= self._job.spec().journal_every_s:
                     await replica.keep_answers()
+                    kept_at = now_s
             except StoreError as error:
                 logger.warning("the store did not answer, asking again: %s", error)
             except BatchError as error:  # a damaged object, which the ledger's closing tells of, or the job is gone

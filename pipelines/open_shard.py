@@ -1,6 +1,7 @@
 """A shard while its rows are answered, and how it ends: two parts and a commit. Knows nothing of engines and time."""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import orjson
@@ -77,11 +78,14 @@ class OpenShard:
             self.settle(row, failure)
             return encode_result(failure, row_id)
 
-    def take_unkept(self) -> list[KeptAnswer]:
-        """The answers that no earlier call gave, for the journal."""
-        kept = [KeptAnswer(row_key(self.shard.index, self.rows[row]), answer) for row, answer in self.unkept.items()]
-        self.unkept.clear()
-        return kept
+    def for_journal(self, answers: Mapping[int, Answer]) -> list[KeptAnswer]:
+        """What the journal gets of answers, by row."""
+        return [KeptAnswer(row_key(self.shard.index, self.rows[row]), answer) for row, answer in answers.items()]
+
+    def were_kept(self, rows: Iterable[int]) -> None:
+        """Take in that the journal has the answers to these rows."""
+        for row in rows:
+            self.unkept.pop(row, None)
 
     def _failure(
         self, row: int, request: Request, code: Code, problem: Problem, answer: Answer | None = None

@@ -53,7 +53,6 @@ ENGINE_WAITS_S = 2.0
 ROWS_AT_A_TIME = 32
 """Rows that are decoded between two turns of the loop: a millisecond. Each turn costs as much as a row or two."""
 
-
 RowPlace = tuple[int, int]
 """Shard of a row, and its number there."""
 
@@ -192,11 +191,14 @@ class Replica:
         await self._needs_engine.wait()
 
     async def keep_answers(self) -> None:
-        """Put the answers of open shards that the journal lacks into it."""
-        kept = [answer for opened in self._open.values() for answer in opened.take_unkept()]
+        """Put the answers of open shards that the journal lacks into it; what it does not take, the next try does."""
+        unkept = [(opened, opened.unkept.copy()) for opened in self._open.values()]
+        kept = [answer for opened, answers in unkept for answer in opened.for_journal(answers)]
         if kept:
             segment = await asyncio.to_thread(encode_segment, kept)
             await asyncio.to_thread(self._job.keep_answers, self._epoch, self._name, next(self._segments), segment)
+        for opened, answers in unkept:
+            opened.were_kept(answers)
 
     async def record_death(self) -> None:
         """Leave to the next engine of these shards what this one had answered, and which rows it died with."""

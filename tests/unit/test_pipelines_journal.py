@@ -5,15 +5,19 @@ from collections import Counter
 
 import pytest
 import zstandard
-from engines import ScriptedEngine, answered, chat, ids, output, planned_job, row, rows, started
+from engines import ScriptedEngine, answered, chat, ids, output, planned_job, replica_of, row, rows, started
 from fast_loop import run_fast
+from faults import Wrapped
 
+from batch import layout
 from batch.job_store import JobStore
 from batch.records import Crash
 from batch.request import Request
 from batch.result import Code, Usage
 from batch.rows import read_rows
+from connectors.errors import Unavailable
 from connectors.inputs import PieceReader
+from connectors.registry import open_store
 from pipelines.engines.base import Answer, EngineDead
 from pipelines.journal import KeptAnswer, RowKey, decode_segment, encode_segment, read_past, row_key
 from pipelines.replica import Replica
@@ -23,6 +27,17 @@ KEPT = [
     KeptAnswer(RowKey(7, 2, "cd"), Answer(400, b"{}", Usage(), Code.PROMPT_TOO_LONG)),
     KeptAnswer(RowKey(7, 3, "ef"), Answer(200, b"{}", Usage(), is_copy=True)),
 ]
+
+
+class NoJournal(Wrapped):
+    """A store that takes no segment of a journal while it `is_away`."""
+
+    is_away = True
+
+    def create(self, key: str, content: bytes) -> bool:
+        if self.is_away and key.startswith(layout.JOURNAL_PREFIX):
+            raise Unavailable(key)
+        return super().create(key, content)
 
 
 def live_until_done(job: JobStore, engine: ScriptedEngine, *, most_starts: int) -> int:
@@ -87,6 +102,28 @@ def test_answers_of_a_dead_engine_are_not_asked_again() -> None:
     assert "r60" in repeated
     assert len(repeated) <= 8  # what was in flight
     assert sorted(ids(job), key=lambda name: int(str(name)[1:])) == [f"r{number}" for number in range(100)]
+
+
+def test_answers_that_the_store_did_not_take_are_kept_by_the_next_try() -> None:
+    job = planned_job(rows(3))
+    store = NoJournal(open_store(job.uri))
+    engine = ScriptedEngine(delay_s=lambda request: 1e6 if request.custom_id == "r2" else 1.0)
+
+    async def run() -> None:
+        replica = replica_of(JobStore(store), engine)
+        running = asyncio.ensure_future(replica.run(0))
+        await asyncio.sleep(5)
+        with pytest.raises(Unavailable):
+            await replica.keep_answers()
+        store.is_away = False
+        await replica.keep_answers()
+        await replica.keep_answers()
+        running.cancel()
+
+    run_fast(run())
+
+    (segment,) = job.journal()
+    assert [kept.row.number for kept in decode_segment(segment)] == [1, 2]
 
 
 def test_a_line_that_changed_is_asked_again() -> None:
