@@ -6,10 +6,10 @@ The old job is read and never changed. Knows nothing of workers and workspaces.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Literal
 
 import orjson
@@ -93,11 +93,12 @@ def continue_spec(
     )
 
 
-def continue_plan(spec: JobSpec) -> Plan:
+def continue_plan(spec: JobSpec, heed: Callable[[], object] = lambda: None) -> Plan:
     """The plan over the rows that a job takes over. They keep their file, line number, offset and custom_id.
 
     Its shards are those of the old job that hold such rows. UsageError: the old job has not ended, no row failed so, or
-    an input is not what it was. Reads the error parts with such rows; memory grows with the plan.
+    an input is not what it was. Reads the error parts with such rows; memory grows with the plan. `heed` is called
+    every now and then, and what it raises breaks it off.
     """
     old = JobStore.open(spec.continued_from_output)
     if old.spec().job_id != spec.continued_from:
@@ -115,12 +116,13 @@ def continue_plan(spec: JobSpec) -> Plan:
     retried = manifest.failed - sum(left.values())
     if not retried:
         raise UsageError(_nothing_to_retry(spec, manifest))
-    shards = _with_lines(plan, _failed_lines(old, manifest, codes))
+    shards = _with_lines(plan, _failed_lines(old, manifest, codes, heed))
     found = sum(shard.rows for shard in shards)
     if found != retried:
         raise JobFailed(f"{old.uri}: the ledger counts {retried} rows with {', '.join(codes)}, errors/ holds {found}")
     inputs = _inputs_of(plan, shards)
     for planned in inputs:
+        heed()
         if planned.lines:
             _refuse_changed(planned, manifest.job_id)
     return Plan(inputs, shards, Continuation(manifest.job_id, old.uri, manifest.succeeded, retried, left))
@@ -135,7 +137,9 @@ def _nothing_to_retry(spec: JobSpec, manifest: Manifest) -> str:
     return f"No row of {manifest.job_id} failed with {' or '.join(spec.retry_codes)}; its rows failed with: {by_code}."
 
 
-def _failed_lines(old: JobStore, manifest: Manifest, codes: Collection[str]) -> dict[str, list[int]]:
+def _failed_lines(
+    old: JobStore, manifest: Manifest, codes: Collection[str], heed: Callable[[], object]
+) -> dict[str, list[int]]:
     """File -> numbers of its lines that failed with one of the codes, ascending."""
 
     def lines_in(part: Part) -> list[tuple[str, int]]:
@@ -143,9 +147,12 @@ def _failed_lines(old: JobStore, manifest: Manifest, codes: Collection[str]) -> 
         return [(error["file"], error["line"]) for error in errors if error["code"] in codes]
 
     failed: dict[str, list[int]] = {}
+    parts = iter(manifest.errors)
     with ThreadPoolExecutor(READERS) as readers:
-        for file, line in chain.from_iterable(readers.map(lines_in, manifest.errors)):
-            failed.setdefault(file, []).append(line)
+        while some := list(islice(parts, READERS)):  # a pool that is left waits for all that it was given
+            heed()
+            for file, line in chain.from_iterable(readers.map(lines_in, some)):
+                failed.setdefault(file, []).append(line)
     return failed
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import asdict, astuple, dataclass, replace
 from itertools import chain
 from math import inf
+from threading import Thread
 from typing import Any
 
 import orjson
@@ -32,6 +34,7 @@ FORMAT = 1
 FORMAT_WITH_COPIES = 2
 FORMAT_WITH_SPANS = 3  # and with copies, where there are some
 PROGRESS_LINES, PROGRESS_BYTES = 10_000, 64 << 20
+HEED_S = 1.0
 MIN_SHARD_BYTES, MAX_SHARD_BYTES = 32 * 2**10, 16 * 2**20
 # Shards enough that the last ones to finish leave no engine idle for long.
 _SHARDS_PER_REPLICA = 16
@@ -166,14 +169,15 @@ def make_plan(
     the planning off. `tell` gets what is left out of a folder. The same inputs give the same plan. Raises UsageError
     for an input that is not there or of no known format, InputChanged for one that changes while it is read.
     """
-    files = _find(spec.inputs, tell)
-    max_bytes = max_shard_bytes(sum(file.size_bytes for file in files), max_replicas)
     progress = _Progress(on_progress)
+    files = _find(spec.inputs, tell, progress.tell)
+    max_bytes = max_shard_bytes(sum(file.size_bytes for file in files), max_replicas)
     inputs: list[PlannedInput] = []
     cuts: list[Cut] = []
     with DuplicateScan(progress.tell) as ids:
         decoder, beginnings = Decoder(spec), Beginnings(spec)
         for index, file in enumerate(files):
+            progress.tell()  # many small files may take long, too
             lines = _with_ids_noted(_scan(spec, file), index, decoder, ids)
             survey = Survey(window_bytes=_window_bytes(files, max_replicas))
             if spec.order_by_prefix:
@@ -217,6 +221,7 @@ def cut(lines: Iterable[tuple[int, Line]], *, max_rows: int, max_bytes: int) -> 
 def read_lines(spec: JobSpec, planned: PlannedInput, heed: Callable[[], object] = lambda: None) -> Iterator[Line]:
     """Yield every line of a planned input; what `heed` raises breaks it off. Raises InputChanged."""
     progress = _Progress(lambda _: heed())
+    progress.tell()
     for _, line in progress.counted(_scan(spec, planned.file)):
         yield line
 
@@ -279,9 +284,21 @@ def _decode_span(stored: list[Any]) -> Span:
     return Span(number, Piece(*piece), duplicates=tuple(duplicates), only=tuple(chain(*stored[7:])))
 
 
-def _find(patterns: Sequence[str], tell: Callable[[str], object]) -> list[InputFile]:
+def _find(patterns: Sequence[str], tell: Callable[[str], object], heed: Callable[[], object]) -> list[InputFile]:
+    """Find the inputs in a thread of its own, which what `heed` raises leaves alone: a listing may take minutes."""
+    found = Future[list[InputFile]]()
+
+    def find() -> None:
+        try:
+            found.set_result(find_inputs(patterns, tell))
+        except Exception as error:  # noqa: BLE001 - whoever waits hears of it
+            found.set_exception(error)
+
+    Thread(target=find, name="finding", daemon=True).start()
+    while not wait([found], HEED_S).done:
+        heed()
     try:
-        return find_inputs(patterns, tell)
+        return found.result()
     except (NotFound, InputError) as error:
         raise UsageError(str(error)) from error
 

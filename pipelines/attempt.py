@@ -55,6 +55,7 @@ class Pulse:
         self._plan: Plan | None = None
         self._logged_at_s = clock.monotonic()
         self._stop: Stop | None = None
+        self._is_heeded = True
         self._refusal: BatchError | None = None
         self._created_at_s: float | None = None
         """When the job was created, as our monotonic clock would have told; None before the first heartbeat."""
@@ -85,10 +86,14 @@ class Pulse:
         if self._stop is not None:
             raise JobStopped(self._stop)
 
+    def handed_over(self) -> None:
+        """From now on engines hear of a stop by themselves, and nobody heeds this."""
+        self._is_heeded = False
+
     def scanned(self, lines: int) -> None:
         """Tell how many lines the plan has seen. Raises JobStopped."""
         self.heed()
-        self._message = f"{lines:,} lines read"
+        self._message = f"{lines:,} lines read" if lines else ""
 
     def planned(self, plan: Plan) -> None:
         """Begin to count: the commits of earlier attempts first."""
@@ -138,7 +143,7 @@ class Pulse:
         stop = limit_passed(self._spec, counted, now=self._clock.now(), age_s=self._age_s())
         if stop is not None:
             self._job.request_stop(stop)
-        if self._phase != RUNNING_PHASE:
+        if self._is_heeded:
             self._stop = self._job.stop()
 
     def _log(self, progress: Progress, reports: Sequence[EngineReport]) -> None:

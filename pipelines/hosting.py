@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError, Pipe
 from multiprocessing.connection import Client, Connection, Listener
 from multiprocessing.reduction import recv_handle, send_handle
-from threading import Thread
+from threading import Lock, Thread
 
 from batch.spec import JobSpec
 from pipelines import engine_host, fork_server, sizing
@@ -25,6 +25,42 @@ logger = logging.getLogger(__name__)
 HOST = "pipelines.engine_host"
 LIBRARIES = {"vllm": ("pipelines.engines.preloaded",)}
 ASKING_AT_ONCE = 64
+
+
+class Ahead:
+    """The host of a job's only engine, forked before there is an actor to ask for it. Several threads may share one.
+
+    Its environment is that of this process. `assignment`: what its actor will be assigned.
+    """
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._guard = Lock()
+        self._host: Connection | None = None
+        self._is_wanted = True
+
+    def fork(self) -> None:
+        """Have it forked. Raises OSError or EOFError."""
+        host = _fork(dict(os.environ), self._assignment)
+        with self._guard:
+            if self._is_wanted:
+                self._host = host
+            else:
+                host.close()
+
+    def take(self) -> Connection | None:
+        """Return the connection to it, once."""
+        with self._guard:
+            host, self._host = self._host, None
+        return host
+
+    def dismiss(self) -> None:
+        """Let it keep what it has answered, and end. One that is forked later ends when it has begun."""
+        with self._guard:
+            self._is_wanted = False
+        host = self.take()
+        if host is not None:
+            host.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +79,10 @@ def import_libraries(spec: JobSpec) -> None:
     fork_server.start((*libraries, HOST), environment)
 
 
-def serve(ahead: Assignment | None = None) -> Hosting:
+def serve(ahead: Ahead | None = None) -> Hosting:
     """Fork a host for every actor that asks, as long as this process lives, when the libraries are imported.
 
-    `ahead`: what the first actor will be assigned. Its host has the environment of this process, and is forked as soon
-    as it can be, not when that actor asks.
+    `ahead`: the first actor's, forked as soon as it can be, not when that actor asks.
     """
     key = secrets.token_bytes()
     listener = Listener(family="AF_UNIX", backlog=ASKING_AT_ONCE, authkey=key)
@@ -65,15 +100,14 @@ def ask(hosting: Hosting, assignment: Assignment) -> Connection:
         return Connection(recv_handle(asking))
 
 
-def _fork_hosts(listener: Listener, ahead: Assignment | None) -> None:
-    waiting: list[Connection] = []
+def _fork_hosts(listener: Listener, ahead: Ahead | None) -> None:
     if ahead:
         with _reported():
-            waiting.append(_fork(dict(os.environ), ahead))
+            ahead.fork()
     while True:
         with _reported(), listener.accept() as asking:
             environment, assignment = asking.recv()
-            with waiting.pop() if waiting else _fork(environment, assignment) as host:
+            with (ahead and ahead.take()) or _fork(environment, assignment) as host:
                 send_handle(asking, host.fileno(), os.getpid())  # for whom: of no meaning on POSIX
 
 

@@ -149,21 +149,23 @@ def answer_rows(job: JobStore, pulse: Pulse, options: argparse.Namespace, *, lea
     waiting = inference.waiting_shards(job, plan)
     if waiting:
         resources.check_fits(spec, options.replicas, machine)
-    ahead = inference.assign_ahead(job, plan, waiting, claim=claim, replicas=expected) if takes_every_gpu else None
+    first = inference.assign_ahead(job, plan, waiting, claim=claim, replicas=expected) if takes_every_gpu else None
+    ahead = hosting.Ahead(first) if is_local and first else None
     hosts = hosting.serve(ahead) if is_local else None
-    # A host ahead hears of a stop by itself, and may have answers by now.
-    heed = pulse.heed if hosts is None or ahead is None else _go_on
-    cluster.await_connection(connected, heed=heed)
-    job_log.begin_again()
-    guardian.look()
-    replicas = cluster.choose_replicas(spec, options.replicas, cluster.resources())
-    cluster.require(replicas, is_local=is_local, heed=heed)
+    try:
+        cluster.await_connection(connected, heed=pulse.heed)
+        job_log.begin_again()
+        guardian.look()
+        replicas = cluster.choose_replicas(spec, options.replicas, cluster.resources())
+        cluster.require(replicas, is_local=is_local, heed=pulse.heed)
+    except JobStopped:
+        if ahead is not None:  # it may have answers by now, which belong to the ledger
+            ahead.dismiss()
+            fork_server.await_ends(HOSTS_END_WITHIN_S)
+        raise
+    pulse.handed_over()
     inference.configure_ray_data(is_local=is_local)
     yield from inference.run_shards(job, plan, waiting, claim=claim, replicas=replicas, hosts=hosts)
-
-
-def _go_on() -> None:
-    """Heed nothing."""
 
 
 def plan_job(job: JobStore, pulse: Pulse, *, engines: int) -> Plan:
@@ -171,12 +173,13 @@ def plan_job(job: JobStore, pulse: Pulse, *, engines: int) -> Plan:
 
     Raises InvalidInput where the spec says fail, JobStopped.
     """
+    pulse.heed()
     plan = job.plan()
     if plan is not None:
         return plan
     spec = job.spec()
     if spec.continued_from:
-        return job.create_plan(continue_plan(spec))
+        return job.create_plan(continue_plan(spec, pulse.heed))
     plan = make_plan(spec, pulse.scanned, max_replicas=engines)
     if spec.on_invalid == "fail":
         failures = list(islice(find_failures(spec, plan, pulse.heed), SHOWN_FAILURES))

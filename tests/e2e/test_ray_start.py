@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import orjson
 import pytest
 from attempts import check_gone
 from processes import descendants
-from terminal import ROOT
+from terminal import ROOT, Output, Terminal, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -88,6 +89,28 @@ def test_a_start_that_takes_too_long_is_tried_again_and_nothing_of_it_stays(
     assert re.search("try 1 of 2: after 10 s .*the runtime environment agent had not come up", said)
     assert len([found for found in family if found.command.split(" ")[0].endswith("/raylet")]) == 1
     check_gone(lambda: [found for found in family if found.is_alive], 20)
+
+
+def test_a_cancel_waits_for_no_start_and_keeps_what_the_engine_beside_it_has_answered(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    rows = (orjson.dumps({"custom_id": f"row-{n}", "prompt": f"number {n}"}) for n in range(600))
+    (tmp_path / "in.jsonl").write_bytes(b"\n".join(rows) + b"\n")
+    terminal, output = Terminal(tmp_path, environment), Output(tmp_path / "out")
+    running = terminal.start(
+        "run", "in.jsonl", "--model", "m", "--engine", "echo", "--output", "out", "--engine-arg", "delay_s=5"
+    )
+    wait_until(lambda: any(tally.rows for report in output.reports() for tally in report.open.values()), "answers")
+
+    cancelled = terminal.run("cancel", "out")
+    _, said = running.communicate(timeout=120)
+
+    assert cancelled.returncode == 0, cancelled.stderr
+    assert running.returncode == 3, said
+    manifest = output.manifest()
+    assert manifest["state"] == "CANCELLED"
+    assert manifest["succeeded"] >= 256
+    assert manifest["succeeded"] + manifest["failed_by_code"]["cancelled"] == 600
 
 
 def test_after_the_last_try_what_took_so_long_is_told_with_the_machines_load(environment: dict[str, str]) -> None:

@@ -78,6 +78,25 @@ def test_rows_keep_their_place_and_the_id_made_of_it() -> None:
     assert places(job) == places(old)
 
 
+def test_what_is_heeded_breaks_off_between_some_parts_and_the_next() -> None:
+    class Stopped(Exception):
+        pass
+
+    heeded: list[int] = []
+
+    def heed() -> None:
+        heeded.append(1)
+        if len(heeded) == 3:
+            raise Stopped
+
+    old = planned_job(rows(40), shard_rows=1)
+    end(old, {f"r{n}": Code.TIMEOUT for n in range(40)})
+    spec = continue_spec(old, job_id="job-2", output="memory://x/o", created_at=CREATED_AT)
+
+    with pytest.raises(Stopped):
+        continue_plan(spec, heed)
+
+
 def test_a_repeated_id_stays_one_when_its_first_use_is_not_run_again() -> None:
     old = planned_job([row("a"), row("b"), row("a")])
     end(old)

@@ -1,5 +1,6 @@
 import gzip
 from pathlib import Path
+from threading import Event
 
 import orjson
 import pytest
@@ -46,6 +47,42 @@ def test_shards_hold_every_row_once_and_in_order(tmp_path: Path) -> None:
     assert [shard.index for shard in plan.shards] == [0, 1, 2]
     assert raw_lines(plan) == first.read_bytes().splitlines() + second.read_bytes().splitlines()
     assert (plan.lines, plan.blank, plan.rows) == (11, 0, 11)
+
+
+class Stopped(Exception):
+    """What breaks a planning off."""
+
+
+def stop(*_: object) -> None:
+    raise Stopped
+
+
+def test_what_breaks_the_planning_off_waits_for_no_listing(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", [{"prompt": "1"}])
+    (tmp_path / "old" / "_job").mkdir(parents=True)
+    (tmp_path / "old" / "_job" / "spec.json").write_text("{}")
+    is_over, listed = Event(), []
+
+    def tell(left_out: str) -> None:  # called in the midst of a listing, which takes as long as this does
+        listed.append(is_over.wait(20))
+
+    with pytest.raises(Stopped):
+        make_plan(spec_over(tmp_path), stop, tell=tell)
+
+    assert listed == []
+    is_over.set()
+
+
+def test_small_files_are_counted_one_by_one(tmp_path: Path) -> None:
+    """A thousand of them in a bucket take a minute."""
+    files = [write(tmp_path / f"{number}.jsonl", [{"prompt": "1"}]) for number in range(3)]
+    told: list[int] = []
+
+    plan = make_plan(spec_over(*files), told.append)
+
+    assert told[-4:] == [0, 1, 2, 3]
+    with pytest.raises(Stopped):
+        list(read_lines(spec_over(*files), plan.inputs[0], stop))
 
 
 def test_blank_lines_are_counted_and_make_no_shard(tmp_path: Path) -> None:

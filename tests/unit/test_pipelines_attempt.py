@@ -1,6 +1,7 @@
 """What goes on beside the rows: limits that pass, heartbeats with progress, and a lease that is lost."""
 
 import os
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -13,11 +14,11 @@ from batch.clock import SystemClock, rfc3339
 from batch.job_store import JobStore
 from batch.lease import claim
 from batch.plan import Plan
-from batch.records import CorruptRecord, EngineReport, Epoch, Heartbeat, Progress, StopState, Tally
+from batch.records import CorruptRecord, EngineReport, Epoch, Heartbeat, Progress, Stop, StopState, Tally
 from connectors.errors import Unavailable
 from connectors.registry import open_store
 from connectors.retry import Retry, retries
-from pipelines.attempt import Pulse, limit_passed
+from pipelines.attempt import JobStopped, Pulse, limit_passed
 
 CREATED = datetime(2026, 1, 31, 11, 0, tzinfo=UTC)
 
@@ -222,6 +223,20 @@ def test_a_stop_that_cannot_be_read_is_told_before_an_engine_starts() -> None:
     open_store(job.uri).put("_job/stop.json", b"{cut")
     told = pytest.raises(CorruptRecord, match=r"stop.json: .* delete it, and stop the job again")
     with Pulse(job, lease, clock=FakeClock(), on_lost=lambda: None) as pulse, told:
+        pulse.heed()
+
+
+@pytest.mark.parametrize("is_handed_over", [False, True])
+def test_a_stop_is_heeded_beside_an_engine_that_runs_until_all_is_its_own(is_handed_over: bool) -> None:
+    job = planned_job(rows(3))
+    pulse = Pulse(job, claim(job, HOLDER, clock=FakeClock()), clock=FakeClock(), on_lost=lambda: None)
+    pulse.planned(planned(job))
+    job.report_engine(EngineReport(1, "a", "running", {"0": Tally(1)}))
+    job.request_stop(Stop(StopState.CANCELLED, "enough", rfc3339(CREATED)))
+    if is_handed_over:
+        pulse.handed_over()
+
+    with pulse, nullcontext() if is_handed_over else pytest.raises(JobStopped, match="enough"):
         pulse.heed()
 
 

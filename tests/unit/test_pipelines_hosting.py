@@ -21,7 +21,7 @@ from connectors.registry import open_store
 from pipelines import hosting
 from pipelines.actor import EngineActor
 from pipelines.engine_host import AHEAD_TITLE, TITLE, Assignment
-from pipelines.hosting import Hosting
+from pipelines.hosting import Ahead, Hosting
 from pipelines.journal import read_past
 
 GONE_WITHIN_S = 10.0
@@ -52,6 +52,14 @@ def commits(job: JobStore, number: int) -> dict[int, Commit]:
     while len(job.commits()) < number and time.monotonic() < give_up_at:
         time.sleep(0.02)
     return job.commits()
+
+
+def await_answers(job: JobStore) -> None:
+    """Until the first shard has some."""
+    give_up_at = time.monotonic() + GONE_WITHIN_S
+    while not any(report.open["0"].rows for report in job.engine_reports(1) if report.open):
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
 
 
 def hosts_alive() -> list[Process]:
@@ -87,7 +95,7 @@ def test_a_host_begins_with_its_first_shards_unasked_and_gives_their_receipts_wh
 def test_a_host_ahead_begins_before_there_is_an_actor_and_is_the_first_ones(tmp_path: Path) -> None:
     job = planned_job(rows(600), root=str(tmp_path), engine="echo")
     earlier = {process.pid for process in hosts_alive()}
-    ahead = hosting.serve(assignment(job, 0, 1))
+    ahead = hosting.serve(Ahead(assignment(job, 0, 1)))
     before = commits(job, 2)
     (alone,) = [process.command for process in hosts_alive() if process.pid not in earlier]
 
@@ -105,7 +113,7 @@ def test_a_host_ahead_begins_before_there_is_an_actor_and_is_the_first_ones(tmp_
 def test_when_a_host_ahead_has_died_its_actor_is_told_and_the_next_one_gets_another(tmp_path: Path) -> None:
     job = planned_job(rows(3), root=str(tmp_path), engine="echo")
     earlier = {process.pid for process in hosts_alive()}
-    ahead = hosting.serve(assignment(job, 0))
+    ahead = hosting.serve(Ahead(assignment(job, 0)))
     commits(job, 1)
     (host,) = [process for process in hosts_alive() if process.pid not in earlier]
     host.kill()
@@ -147,15 +155,39 @@ def test_a_host_whose_actor_is_gone_keeps_what_it_has_answered(hosts: Hosting, t
     before = {process.pid for process in hosts_alive()}
     connection = hosting.ask(hosts, assignment(job))
     connection.send(0)
-    give_up_at = time.monotonic() + GONE_WITHIN_S
-    while not any(report.open["0"].rows for report in job.engine_reports(1) if report.open):
-        assert time.monotonic() < give_up_at
-        time.sleep(0.02)
+    await_answers(job)
 
     connection.close()
 
     check_gone(lambda: [process for process in hosts_alive() if process.pid not in before], GONE_WITHIN_S)
     assert len(read_past(job).answers) >= 256
+
+
+@pytest.mark.usefixtures("hosts")
+def test_a_host_ahead_that_is_dismissed_keeps_what_it_has_answered(tmp_path: Path) -> None:
+    job = planned_job(rows(400), root=str(tmp_path), engine="echo", engine_args={"delay_s": 1.0})  # 256 at once
+    before = {process.pid for process in hosts_alive()}
+    ahead = Ahead(assignment(job, 0))
+    hosting.serve(ahead)
+    await_answers(job)
+
+    ahead.dismiss()
+
+    check_gone(lambda: [process for process in hosts_alive() if process.pid not in before], GONE_WITHIN_S)
+    assert len(read_past(job).answers) >= 256
+
+
+@pytest.mark.usefixtures("hosts")
+def test_a_host_ahead_that_is_dismissed_before_it_is_there_ends_when_it_is(tmp_path: Path) -> None:
+    job = planned_job(rows(3), root=str(tmp_path), engine="echo")
+    before = {process.pid for process in hosts_alive()}
+    ahead = Ahead(assignment(job, 0))
+
+    ahead.dismiss()
+    ahead.fork()
+
+    assert ahead.take() is None
+    check_gone(lambda: [process for process in hosts_alive() if process.pid not in before], GONE_WITHIN_S)
 
 
 def test_a_host_ends_with_the_connection_of_its_actor(hosts: Hosting, tmp_path: Path) -> None:
