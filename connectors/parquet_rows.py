@@ -218,16 +218,32 @@ def _spans(totals: list[int], max_line_bytes: int) -> Iterator[tuple[int, int]]:
 
 
 def _lines(rows: Any, number: int, max_line_bytes: int) -> Iterator[Line]:
-    """Yield the lines of rows that follow each other; of one that is too long to be made, its short cells."""
-    names = rows.schema.names
+    """Yield the lines of rows that follow each other; of one that is too long to be made, some short cells."""
     if rows.num_rows == 1 and _row_sizes(rows)[0] > max_line_bytes:
-        short = [name for name in names if sizes(rows.column(name))[0].as_py() <= _EXCERPT_CELL_BYTES]
-        (line,) = _lines(rows.select(short), number, max_line_bytes)
+        (line,) = _made(rows.select(_shown(rows)), number, max_line_bytes)
         yield Line(number, 0, line.raw[:EXCERPT_BYTES], "line_too_long")
         return
+    yield from _made(rows, number, max_line_bytes)
+
+
+def _made(rows: Any, number: int, max_line_bytes: int) -> Iterator[Line]:
+    names = rows.schema.names
     columns = [cells(column) for column in rows.columns]
     for at, values in enumerate(zip(*columns, strict=True) if columns else [()] * rows.num_rows):
         yield row_line(number + at, dict(zip(names, values, strict=True)), max_line_bytes)
+
+
+def _shown(row: Any) -> list[str]:
+    """Return the columns of one row's first short cells, as many as fill an excerpt."""
+    shown, held_bytes = [], 0
+    for name, column in zip(row.schema.names, row.columns, strict=True):
+        cell_bytes = sizes(column)[0].as_py()
+        if 0 < cell_bytes <= _EXCERPT_CELL_BYTES:
+            shown.append(name)
+            held_bytes += len(name) + cell_bytes
+        if held_bytes > EXCERPT_BYTES:
+            break
+    return shown
 
 
 def _check_kind(kind: Any, where: str, depth: int = 1) -> None:

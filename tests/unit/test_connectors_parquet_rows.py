@@ -148,6 +148,14 @@ def test_a_row_that_is_too_long_shows_its_short_cells() -> None:
     ]
 
 
+def test_a_row_that_is_too_long_by_its_many_short_cells_shows_the_first_of_them() -> None:
+    table = pa.table({f"c{n}": ["x" * 90, "y"] for n in range(30)})
+    long, short = parquet_of(table)
+    whole = b",".join(b'"c%d":"%s"' % (n, b"x" * 90) for n in range(30))
+    assert long == Line(1, 0, b"{" + whole[:255], "line_too_long")
+    assert short.problem is None
+
+
 MEBIBYTE = "x" * (1 << 20)
 
 
