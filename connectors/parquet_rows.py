@@ -4,7 +4,7 @@ A page of a few bytes can stand for gigabytes: cells that are written once and u
 written, and no row group may hold more than 200 times the text of its bytes, beside its share of 64 MiB.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -78,7 +78,8 @@ class _Table:
         self.metadata = file.metadata
         self.columns = list(columns(schema.names) if columns else schema.names)
         leaves = [_Leaf.of(at, file.schema.column(at)) for at in range(len(file.schema))]
-        self.leaves = [leaf for leaf in leaves if any(leaf.is_of(column) for column in self.columns)]
+        chosen = frozenset(self.columns)
+        self.leaves = [leaf for leaf in leaves if leaf.is_of(chosen)]
         self.size_bytes = stream.seek(0, 2)
 
     def open(self, dictionaries: list[str]) -> Any:
@@ -111,8 +112,10 @@ class _Leaf:
         value_bytes = column.length if column.physical_type == "FIXED_LEN_BYTE_ARRAY" else 8 * (not is_text)
         return _Leaf(at, column.path, is_text, column.max_repetition_level > 0, value_bytes)
 
-    def is_of(self, column: str) -> bool:
-        return self.path == column or self.path.startswith(f"{column}.")
+    def is_of(self, columns: Set[str]) -> bool:
+        """Whether it is stored for one of these columns, whose names may have dots in them."""
+        ends = [at for at, mark in enumerate(self.path) if mark == "."]
+        return any(self.path[:end] in columns for end in (*ends, len(self.path)))
 
 
 class _Group:

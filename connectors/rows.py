@@ -1,5 +1,6 @@
 """Rows of tables as lines: JSON objects without the cells that hold nothing. Knows nothing of files."""
 
+from collections import Counter
 from typing import Any
 
 import orjson
@@ -25,7 +26,7 @@ def row_line(number: int, row: dict[str, Any], max_line_bytes: int) -> Line:
 
 def refuse_duplicates(names: list[str], file: str) -> None:
     """Raise UnsupportedFormat for columns of one name."""
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
         raise UnsupportedFormat(f"{file}: column names must differ, {', '.join(map(repr, repeated))} repeats")
 

@@ -25,6 +25,7 @@ from connectors.inputs import PieceReader
 
 SPECS: list[dict[str, object]] = [{}, {"prompt_template": "{prompt}"}, {"max_line_bytes": 1500, "shard_rows": 7}]
 ENDS = ["read", "refused", "broken"]
+OUR_FAULTS = (AssertionError, AttributeError, NameError, RecursionError)
 
 
 def account(spec: JobSpec) -> int:
@@ -33,7 +34,7 @@ def account(spec: JobSpec) -> int:
         plan = make_plan(spec)
     except UsageError as refusal:
         is_clear = re.search(r"/f\.[a-z.]+[ :]", str(refusal)) and "\n" not in str(refusal)
-        return ENDS.index("refused" if is_clear else "broken")
+        return ENDS.index("refused" if is_clear and not is_our_fault(refusal) else "broken")
     found = validate(spec, plan)
     assert found.lines == found.blank + found.rows
     assert sum(shard.rows for shard in plan.shards) == found.rows
@@ -44,6 +45,11 @@ def account(spec: JobSpec) -> int:
         for row in rows:
             decoder.decode(plan.inputs[row.input].uri, row.line)
     return ENDS.index("read")
+
+
+def is_our_fault(error: BaseException | None) -> bool:
+    """Whether a refusal of the file was made of a fault of the program."""
+    return error is not None and (isinstance(error, OUR_FAULTS) or is_our_fault(error.__cause__))
 
 
 def make(seed: int, folder: Path) -> int:

@@ -2,6 +2,8 @@ import base64
 import datetime as dt
 import io
 import json
+import sys
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from random import Random
@@ -138,6 +140,21 @@ def test_only_the_columns_that_are_needed_are_read() -> None:
     assert lines == [Line(1, 0, b'{"b.c":"y","d":{"e":1}}')]
     lines = list(parquet_lines(stream, "f", start=0, max_line_bytes=1000, columns=lambda _: []))
     assert lines == [Line(1, 0, b"{}")]
+
+
+def test_twice_as_many_columns_are_twice_the_work() -> None:
+    def calls(columns: int) -> int:
+        stream, counted = io.BytesIO(), Counter[str]()
+        pq.write_table(pa.table({f"c{n}": [n] for n in range(columns)}), stream)
+        sys.setprofile(lambda _frame, event, _argument: counted.update([event]))
+        try:
+            list(parquet_lines(stream, "f.parquet", start=0, max_line_bytes=10_000))
+        finally:
+            sys.setprofile(None)
+        return counted["call"]
+
+    calls(10)  # which imports what is imported late
+    assert calls(400) < 2.5 * calls(200)
 
 
 def test_a_row_that_is_too_long_shows_its_short_cells() -> None:
