@@ -1,8 +1,9 @@
 """kill -9 of an engine's actor and its host, of the worker and the command, at random moments; and at last Ctrl-C.
 
-The rows are scattered: those that begin alike stand far from each other, so that they are copied into another order
-first, and their results are written a second time, in the input's. The same command is given again each time. The seed
-is printed; BATCHCTL_TEST_SEED repeats a run.
+One row's answer is withheld until the kills are over, so that the job cannot end before. The rows are scattered: those
+that begin alike stand far from each other, so that they are copied into another order first, and their results are
+written a second time, in the input's. The same command is given again each time. The seed is printed;
+BATCHCTL_TEST_SEED repeats a run.
 """
 
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from answer_server import AnswerServer
 from processes import Process, descendants
 from terminal import Output, Terminal, clean_environment, wait_until
 
@@ -28,7 +30,7 @@ SUBJECTS = 2000
 VICTIMS = ("actor", "worker", "command", "host", "worker")
 ENGINES = {"actor": "ray::MapWorker", "host": TITLE}
 HELD, INTERRUPTED = 5, 130
-RUN = ("run", "in.jsonl", "--model", "m", "--engine", "echo", "--engine-arg", "delay_s=0.5", "--output", "out")
+RUN = ("run", "in.jsonl", "--model", "m", "--output", "out", "--engine", "openai", "--engine-arg")
 ENGINE_GONE_WITHIN_S = 20.0
 GONE_WITHIN_S = 60.0  # Ray's own agents notice late that their node is gone
 
@@ -40,7 +42,8 @@ def prompt(number: int) -> str:
 class Attempts:
     """The attempts at one job, one after the other, and every process that they ever had."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: AnswerServer) -> None:
+        self.server = server
         self.output = Output(folder / "out")
         self.seen: dict[int, Process] = {}
         self.commits: dict[str, bytes] = {}
@@ -53,7 +56,7 @@ class Attempts:
             return self._running
         number = len(self.output.attempts()) + 1
         while True:
-            self._running = running = self._terminal.start(*RUN)
+            self._running = running = self._terminal.start(*RUN, f"base_url={self.server.base_url}")
             while running.poll() is None and not self._runs(number):
                 time.sleep(0.2)
             if running.poll() is None:
@@ -100,8 +103,9 @@ class Attempts:
 def attempts(tmp_path: Path) -> Iterator[Attempts]:
     rows = (orjson.dumps({"custom_id": f"row-{n:05d}", "prompt": prompt(n)}) for n in range(ROWS))
     (tmp_path / "in.jsonl").write_bytes(b"\n".join(rows) + b"\n")
-    found = Attempts(tmp_path)
-    yield found
+    with AnswerServer(delay_s=0.5, holds=prompt(ROWS - 1).__eq__) as server:
+        found = Attempts(tmp_path, server)
+        yield found
     found.family()
     for process in found.leftovers():
         process.kill()
@@ -153,6 +157,7 @@ def test_a_job_that_is_killed_again_and_again_answers_every_row_once(attempts: A
 
     interrupt(attempts)
     attempts.begin()
+    attempts.server.release()
     code, said = attempts.end()
 
     assert code == 0, said
