@@ -13,10 +13,14 @@ from vllm.v1.metrics.stats import PrefixCacheStats, SchedulerStats
 from vllm.v1.outputs import ModelRunnerOutput
 
 from batch.records import EngineLoad
+from pipelines.engines.grammars import Grammars
 
 
 class TellingScheduler(Scheduler):
-    """vLLM's scheduler, which tells its load every `tell_every_s` when nobody asked for statistics."""
+    """vLLM's scheduler, which tells its load every `tell_every_s` when nobody asked for statistics.
+
+    It watches over grammars, too.
+    """
 
     tell_every_s = 1.0
 
@@ -24,6 +28,7 @@ class TellingScheduler(Scheduler):
         super().__init__(*args, **kwargs)
         self._told_at_s = monotonic()
         self._preemptions = 0
+        Grammars(self.structured_output_manager)
 
     def update_from_output(
         self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput

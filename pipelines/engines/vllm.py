@@ -30,6 +30,7 @@ from vllm.entrypoints.pooling.scoring.protocol import RerankRequest, ScoreReques
 from vllm.entrypoints.serve import create_error_response
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from vllm.envs import enable_envs_cache
+from vllm.exceptions import GenerationError
 from vllm.platforms import current_platform
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser
@@ -55,6 +56,9 @@ from pipelines.engines.validation_errors import first_problem
 from pipelines.sizing import Machine
 
 logger = logging.getLogger(__name__)
+
+STRUCTURED = ("structured_outputs", "response_format", "tools", "text")
+"""Fields that may hold a grammar, or what becomes one."""
 
 Handler: TypeAlias = Callable[[Any], Awaitable[object]]
 
@@ -291,6 +295,11 @@ def _error_response(error: Exception, body: dict[str, Any]) -> ErrorResponse:
         problem = first_problem(error.errors(include_url=False), body)
         if problem is not None:
             return create_error_response(problem.message, param=problem.field)
+    if isinstance(error, GenerationError) and any(body.get(name) for name in STRUCTURED):
+        error = GenerationError(
+            "the structured output refused a token, or took too long for one, so that all other rows waited: the log "
+            "says which"
+        )
     return create_error_response(error)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from attempts import check_gone
+from long_run import long_only
 from processes import descendants
 from vllm_runs import (
     CPU_ENVIRONMENT,
@@ -103,6 +104,29 @@ def test_the_openai_engine_gives_the_same_rows(
         assert (their_row["error"] is None) == (our_row["error"] is None), custom_id
         if custom_id not in REFUSED:
             assert comparable(their_row["response"]) == near(comparable(our_row["response"])), custom_id
+
+
+EXPLODING = "root ::= (([a-z]{1,1000}){1,1000}){1,1000}"
+
+
+@long_only
+def test_a_row_whose_grammar_explodes_fails_and_its_neighbours_are_answered(tmp_path: Path) -> None:
+    rows = parity_rows()[:QUESTIONS]
+    body = {"messages": [{"role": "user", "content": "z"}], "max_tokens": 400, "min_tokens": 400}
+    rows.insert(5, {"custom_id": "bad", "body": body | {"structured_outputs": {"grammar": EXPLODING}}})
+    requests = write_rows(tmp_path / "requests.jsonl", rows)
+
+    ended = run_ours(requests, tmp_path / "output", "--row-timeout", "60s", *engine_flags())
+
+    assert ended.exit_code == 0
+    assert {custom_id for custom_id, row in ended.rows.items() if row["error"] is not None} == {"bad"}
+    error = ended.rows["bad"]["error"]
+    assert (error["code"], error["message"].partition(",")[0]) == (  # type: ignore[index]
+        "internal",
+        "the structured output refused a token",
+    )
+    log = (tmp_path / "output/_job/logs/attempt-00000001.log").read_text()
+    assert len(re.findall(r"structured output \(grammar of 42 characters\) takes [\d.]+ s for a token", log)) == 1
 
 
 KILLED_ROWS = 12_000
