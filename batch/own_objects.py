@@ -69,7 +69,7 @@ class OwnObjects:
         return all(self._content(key) == content for key, content in self._standing.items())
 
     def get(self, key: str) -> bytes | None:
-        """What was written there; None for nothing, also where no job is. ForeignRecord."""
+        """What was written there; None for nothing, also where no job is. ForeignRecord, JobGone."""
         content = self._content(key)
         if content is None:
             return None
@@ -139,12 +139,13 @@ class OwnObjects:
         return b"life %b\n" % self._life.encode() + content
 
     def _opened(self, key: str, content: bytes) -> bytes:
-        """The content without its life. ForeignRecord when that is another one."""
+        """The content without its life. ForeignRecord when that is another one, JobGone when the place is another's."""
         stamp = _LIFE.match(content)
         life = b"" if stamp is None else stamp[1] or stamp[2]
         if life.decode(errors="replace") != self._life:
             if stamp is None and not _is_json(content):
                 raise CorruptRecord(f"{self.address(key)}: something else than batchctl wrote or cut it")
+            self.check()  # where the place is another job's by now, this object is rightly there
             raise ForeignRecord(
                 f"{self.address(key)} belongs to another job than {layout.SPEC}: something that ran there before wrote "
                 "it late; delete it, and give the same command again"

@@ -22,6 +22,7 @@ import click
 from batch.cli.outcome import EXIT_INTERRUPTED, Launch, Log, Outcome, close
 from batch.clock import SystemClock
 from batch.display import Display, address, open_display, view
+from batch.errors import JobGone
 from batch.launcher import log_path, start_worker
 from batch.resources import check_installed
 from connectors.errors import StoreError
@@ -96,7 +97,7 @@ def show_until_end(
         began_s = clock.monotonic()
         try:
             record = job_store.record(clock.now())
-        except StoreError:
+        except (StoreError, JobGone):
             # The worker has its own retries, its own credentials, and decides: a display that misses one look loses
             # nothing, and a command that left would end its worker.
             time.sleep(POLL_S)

@@ -209,6 +209,20 @@ def test_a_late_write_of_another_job_does_not_hold_this_one(job: JobStore, tmp_p
     assert ids(JobStore.open(job.uri)) == [f"r{n}" for n in range(6)]
 
 
+def test_who_still_looks_at_a_job_whose_place_another_one_has_is_told_so(job: JobStore, tmp_path: Path) -> None:
+    """And not to delete what is the other one's."""
+    store = open_store(job.uri)
+    for found in list(store.list("")):
+        store.delete(found.key)
+    other = planned_job(rows(3), root=str(tmp_path), shard_rows=3, token="2e")
+    run_again(other)
+    close(other)
+    other.request_stop(Stop(StopState.CANCELLED, "stopped", AT))
+    for look in (job.stop, job.manifest, lambda: job.record(FakeClock().now())):
+        with pytest.raises(JobGone, match="was emptied, or given to another job"):
+            look()
+
+
 @pytest.mark.parametrize("left", [layout.commit(0), layout.PLAN, layout.MANIFEST, layout.STOP, layout.epoch(1)])
 def test_what_another_job_left_is_refused_by_name_before_a_job_begins(left: str, tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
