@@ -1,7 +1,7 @@
 """Rows of Parquet files as JSON lines, in memory that depends on what is read. Knows nothing of stores.
 
 A page of a few bytes can stand for gigabytes: cells that are written once and used often stay so until a row is
-written, and no row group may hold more than 200 times the text of its bytes, beside its share of 64 MiB.
+written, some rows at a time. No row group may be unpacked to more than 200 times its bytes, beside its share of 64 MiB.
 """
 
 from collections.abc import Callable, Iterator, Sequence, Set
@@ -35,7 +35,7 @@ def parquet_lines(
 ) -> Iterator[Line]:
     """Rows from the 0-based row `start` on; row groups before it are not read. Raises UnsupportedFormat.
 
-    A row group that would expand beyond measure ends the file with a line that says so.
+    A row group that would be unpacked beyond measure ends the file with a line that says so.
     """
     with _told(name):
         table = _Table(stream, name, columns)
@@ -133,18 +133,13 @@ class _Group:
         self._chunks = [(leaf, chunks[leaf.at]) for leaf in table.leaves]
 
     def lines(self, start: int, max_line_bytes: int) -> Iterator[Line]:
-        """The rows from row `start` of the file on, up to the one with which the group expands beyond measure."""
+        """The rows from row `start` of the file on; one that says so where the group is beyond measure."""
         if self._is_beyond_measure():
             yield _beyond_measure(self._first_row + 1)
             return
-        row, text_bytes = self._first_row, 0
+        row = self._first_row
         for batch in self._batches():
-            row_bytes = _row_sizes(batch)
-            for first, end in _spans(row_bytes, max_line_bytes):
-                text_bytes += sum(row_bytes[first:end])
-                if text_bytes > self._budget_bytes:
-                    yield _beyond_measure(row + first + 1)
-                    return
+            for first, end in _spans(_row_sizes(batch), max_line_bytes):
                 if row + end > start:
                     made = _lines(batch.slice(first, end - first), row + first + 1, max_line_bytes)
                     yield from (line for line in made if line.number > start)
@@ -156,10 +151,14 @@ class _Group:
             )
 
     def _is_beyond_measure(self) -> bool:
-        """Whether the group's own figures say that it would be too much to be unpacked at all."""
+        """Whether the group's own figures say that it would be too much to be unpacked at all.
+
+        Texts that many rows have in common are no part of that, however much they are together: a row of them is text
+        only while it is read, and one that is too long never is.
+        """
         unpacked = sum(chunk.total_uncompressed_size for _, chunk in self._chunks)
         in_lists = sum(chunk.num_values * max(leaf.value_bytes, 1) for leaf, chunk in self._chunks if leaf.is_repeated)
-        return bool(max(unpacked, in_lists) > self._budget_bytes)
+        return bool(max(unpacked, in_lists, self._rows * _EMPTY_ROW_BYTES) > self._budget_bytes)
 
     def _batches(self) -> Iterator[Any]:
         """Batches of rows of about 16 MiB."""

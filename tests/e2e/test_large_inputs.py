@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 from long_run import LONG
@@ -19,6 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 GIB, MIB = 1 << 30, 1 << 20
 ROWS = 10_000_000 if LONG else 2_000_000
+CELLS = 27_000 if LONG else 200
 GOOD = b'{"custom_id": "%d", "body": {"prompt": "x"}}\n'
 PACKERS: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "zst": zstandard.compress}
 SUFFIXES = pytest.mark.parametrize("suffix", PACKERS)
@@ -78,6 +81,20 @@ def test_a_bomb_costs_the_rest_of_its_file_and_no_memory(small: dict[str, Path],
 
     assert (told["lines"], told["fates"]) == (2, {"decoded": 1, "line_too_long": 1})
     assert told["grown_bytes"] < 192 * MIB  # one small feed of zstd may give 64 MiB at once, and is joined to the rest
+
+
+def test_a_table_of_one_cell_in_every_row_is_read_and_costs_no_memory(tmp_path: Path) -> None:
+    """27 GB of text in less than a kilobyte, at full size."""
+    small, path = tmp_path / "small.parquet", tmp_path / "bomb.parquet"
+    pq.write_table(pa.table({"prompt": ["x"]}), small)
+    cell = pa.DictionaryArray.from_arrays(pa.array([0] * CELLS, pa.int32()), pa.array(["x" * MIB]))
+    pq.write_table(pa.table({"prompt": cell}), path, compression="zstd", store_schema=False)
+    assert path.stat().st_size < MIB // 1024
+
+    told = planned_alone(small, path)
+
+    assert (told["rows"], told["fates"]) == (CELLS, {"decoded": 100})
+    assert told["grown_bytes"] < 192 * MIB
 
 
 @pytest.mark.parametrize("suffix", ["", *PACKERS])

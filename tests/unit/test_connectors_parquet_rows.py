@@ -179,13 +179,10 @@ MEBIBYTE = "x" * (1 << 20)
 @pytest.mark.parametrize(
     "column",
     [
-        pa.array([MEBIBYTE] * 300),
-        pa.array([[{"content": MEBIBYTE}] * 300]),
         pa.array([[0] * 20_000_000], pa.list_(pa.int64())),
-        pa.array([b"x" * (1 << 20)] * 300, pa.binary(1 << 20)),
         pa.nulls(30_000_000, pa.int8()),
     ],
-    ids=["text", "nested", "numbers", "fixed", "nulls"],
+    ids=["numbers", "nulls"],
 )
 def test_a_file_that_expands_beyond_measure_is_read_up_to_there(column: pa.Array) -> None:
     stream = io.BytesIO()
@@ -201,6 +198,28 @@ def test_a_file_that_expands_beyond_measure_is_read_up_to_there(column: pa.Array
     # Whoever begins later, as engines do, finds the same end.
     [again] = parquet_lines(stream, "f", start=last.number - 1, max_line_bytes=10 << 20)
     assert again == last
+
+
+@pytest.mark.parametrize(
+    ("column", "rows", "is_too_long"),
+    [
+        (pa.array([f"{n} repeats " * 1000 for n in range(8)] * 1000), 8000, False),
+        (pa.array([[{"role": "user", "content": f"{n} repeats " * 1000}] for n in range(8)] * 1000), 8000, False),
+        (pa.array([b"x" * (1 << 20)] * 100, pa.binary(1 << 20)), 100, False),
+        (pa.array([[{"content": MEBIBYTE}] * 300]), 1, True),
+    ],
+    ids=["text", "messages", "fixed", "too long"],
+)
+def test_texts_that_rows_have_in_common_may_be_any_number_of_times_their_file(
+    column: pa.Array, rows: int, is_too_long: bool
+) -> None:
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"c": column}), stream, compression="zstd")
+    assert column.nbytes > (64 << 20) + 200 * len(stream.getvalue())
+
+    problems = [line.problem for line in parquet_lines(stream, "f", start=0, max_line_bytes=10 << 20)]
+
+    assert problems == ["line_too_long" if is_too_long else None] * rows
 
 
 @pytest.mark.parametrize("row_group_size", [100, 1000])
