@@ -118,7 +118,7 @@ def test_a_bad_model_is_told_by_what_is_wrong_with_it(
     ("arguments", "words"),
     [
         ({"kv_cache_memory_bytes": 1 << 50}, "is less than requested memory for kv (1048576.0 GiB)"),
-        ({"kv_cache_dtype": "nvfp4"}, "KV cache"),
+        ({"load_format": "sharded_state"}, "Could not find checkpoint files"),
         ({"max_model_len": 10_000_000}, "max_model_len (10000000) is greater than the derived max_model_len"),
         ({"quantization": "awq"}, "Cannot find the config file for awq"),
     ],
