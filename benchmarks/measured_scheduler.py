@@ -19,7 +19,7 @@ from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request
 
 from benchmarks.steps import FIRST_REQUEST, STEPS_FOLDER, Meter, Planned
-from pipelines.engines.final_only import FinalOnlyAsyncScheduler, FinalOnlyScheduler
+from pipelines.engines.vllm.final_output_scheduler import FinalOnlyAsyncScheduler, FinalOnlyScheduler
 
 WRITE_EVERY_S = 1.0
 

@@ -20,12 +20,12 @@ from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request as EngineRequest
 from vllm.v1.structured_output import StructuredOutputManager
 
-from batch.request import Request
 from batch.result import Usage
+from batch.rows.request import Request
 from benchmarks.ceiling import Tokenize
 from benchmarks.steps import Work
 from pipelines.engines.base import Answer, window_of
-from pipelines.engines.final_only import FinalOnly, FinalOnlyScheduler
+from pipelines.engines.vllm.final_output_scheduler import FinalOnly, FinalOnlyScheduler
 
 
 @dataclass(frozen=True, slots=True)

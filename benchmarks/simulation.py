@@ -11,19 +11,19 @@ from heapq import heappop, heappush
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from batch.job_store import JobStore
-from batch.plan import make_plan
-from batch.reordering import bring_together
-from batch.spec import JobSpec
+from batch.jobs.prefix_clustering import bring_together
+from batch.jobs.store import JobStore
+from batch.planning.plan import make_plan
+from batch.spec.job_spec import JobSpec
 from benchmarks.ceiling import ceiling_share, chat_tokenizer
 from benchmarks.measuring import BUILD
 from benchmarks.simulated_engine import Device, SimulatedEngine
 from benchmarks.steps import Work
 from benchmarks.tables import table
 from benchmarks.workloads import SERVED_MODEL, Workload
-from pipelines.inference import shards_at_once
+from pipelines.cluster.graph import shards_at_once
 from pipelines.models.random_weights import NAMED_SHAPES, build
-from pipelines.replica import Replica
+from pipelines.shards.runner import Replica
 
 Returned = TypeVar("Returned")
 

@@ -1,5 +1,4 @@
-"""Connectors: bytes and lines in stores. Knows nothing of jobs, Ray or vLLM.
+"""Bytes and lines in stores: `uri` parses addresses, `stores` keeps objects, `datasets` finds files and reads lines.
 
-`uri` parses addresses, `registry` opens the `store` behind one (`local`, `memory`, `cloud`), `inputs` finds dataset
-files and reads their `lines` (through `compression` and `tables`).
+Knows nothing of jobs, Ray or vLLM.
 """

@@ -12,10 +12,10 @@ from processes import Process, descendants
 from terminal import Terminal
 
 from batch import layout
-from batch.records import EngineReport, decode_record
-from connectors.registry import open_store
-from connectors.store import Store
-from pipelines.engine_host import TITLE
+from batch.records.objects import EngineReport, decode_record
+from connectors.stores.registry import open_store
+from connectors.stores.store import Store
+from pipelines.engine_process.process import TITLE
 
 HELD = 5
 RESTART_WITHIN_S = 180.0

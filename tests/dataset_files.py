@@ -6,8 +6,8 @@ from pathlib import Path
 
 import zstandard
 
-from connectors.inputs import InputFile, Piece, find_inputs
-from connectors.lines import Line
+from connectors.datasets.lines import Line
+from connectors.datasets.reader import InputFile, Piece, find_inputs
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "jsonl": bytes,

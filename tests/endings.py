@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from engines import ScriptedEngine, answered, refused, started
 from jobs import ENGINE, HOLDER, FakeClock
 
-from batch.job_store import JobStore
-from batch.lease import claim
-from batch.manifest import Manifest
-from batch.plan import Plan
-from batch.request import Request
+from batch.jobs.lease import claim
+from batch.jobs.store import JobStore
+from batch.planning.plan import Plan
+from batch.records.manifest import Manifest
 from batch.result import Code
+from batch.rows.request import Request
+from pipelines.attempt.finalize import finalize
 from pipelines.engines.base import Answer
-from pipelines.finalize import finalize
-from pipelines.replica import Replica
+from pipelines.shards.runner import Replica
 
 Failing = Mapping[str, Code]
 """custom_id -> the code that the engine refuses the row with."""

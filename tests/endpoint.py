@@ -11,11 +11,11 @@ from engines import replica_of, run_shards
 from fast_loop import run_fast
 from jobs import make_spec
 
-from batch.job_store import JobStore
-from batch.request import Request
-from batch.spec import JobSpec
+from batch.jobs.store import JobStore
+from batch.rows.request import Request
+from batch.spec.job_spec import JobSpec
 from pipelines.engines.base import Answer
-from pipelines.engines.openai import OpenAIEngine
+from pipelines.engines.openai.engine import OpenAIEngine
 from pipelines.engines.retries import settled
 
 T = TypeVar("T")

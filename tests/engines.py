@@ -9,14 +9,14 @@ import orjson
 from fast_loop import run_fast
 from jobs import make_spec
 
-from batch.job_store import JobStore
-from batch.plan import make_plan
-from batch.records import Commit
-from batch.request import CHAT, Request
+from batch.jobs.store import JobStore
+from batch.planning.plan import make_plan
+from batch.records.objects import Commit
 from batch.result import Code, Usage
-from connectors.registry import open_store
+from batch.rows.request import CHAT, Request
+from connectors.stores.registry import open_store
 from pipelines.engines.base import Answer, Engine, EngineDead
-from pipelines.replica import Replica
+from pipelines.shards.runner import Replica
 
 Line = dict[str, Any]
 

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import BinaryIO, TypeVar, cast
 
 from connectors.errors import Unavailable
-from connectors.store import ObjectInfo, Store
+from connectors.stores.store import ObjectInfo, Store
 
 T = TypeVar("T")
 

@@ -16,12 +16,12 @@ from hostile_files import hostile_file
 from specs import job_spec
 
 from batch.errors import UsageError
-from batch.plan import make_plan
-from batch.request import Decoder
-from batch.rows import read_rows
-from batch.spec import JobSpec
-from batch.validation import validate
-from connectors.inputs import PieceReader
+from batch.planning.plan import make_plan
+from batch.planning.shard_rows import read_rows
+from batch.planning.validation import validate
+from batch.rows.request import Decoder
+from batch.spec.job_spec import JobSpec
+from connectors.datasets.reader import PieceReader
 
 SPECS: list[dict[str, object]] = [{}, {"prompt_template": "{prompt}"}, {"max_line_bytes": 1500, "shard_rows": 7}]
 ENDS = ["read", "refused", "broken"]

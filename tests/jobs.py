@@ -7,19 +7,19 @@ from datetime import UTC, datetime, timedelta
 import orjson
 
 from batch.clock import Clock
-from batch.job_store import JobStore
-from batch.lease import claim
-from batch.manifest import EngineIdentity, Manifest
-from batch.parts import JSONL
-from batch.plan import Plan, PlannedInput
-from batch.records import Commit, Exit, Heartbeat, Holder, Part, Progress
-from batch.request import Decoder
+from batch.jobs.lease import claim
+from batch.jobs.store import JobStore
+from batch.planning.plan import Plan, PlannedInput
+from batch.planning.shard_rows import read_rows
+from batch.planning.shards import Shard, Span
+from batch.records.manifest import EngineIdentity, Manifest
+from batch.records.objects import Commit, Exit, Heartbeat, Holder, Part, Progress
+from batch.records.parts import JSONL
 from batch.result import Result, RowFailure, Success, Usage, encode_result, row_id
-from batch.rows import read_rows
-from batch.shards import Shard, Span
-from batch.spec import JobSpec
-from connectors.inputs import Piece, PieceReader
-from pipelines.finalize import finalize
+from batch.rows.request import Decoder
+from batch.spec.job_spec import JobSpec
+from connectors.datasets.reader import Piece, PieceReader
+from pipelines.attempt.finalize import finalize
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 CREATED_AT = "2026-01-31T11:00:00.000000Z"

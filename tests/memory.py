@@ -13,10 +13,10 @@ _PLANNER = """
 import json, re, sys
 from pathlib import Path
 from specs import job_spec
-from batch.plan import encode_plan, make_plan
-from batch.request import Decoder, Request
-from batch.rows import read_rows
-from connectors.inputs import PieceReader
+from batch.planning.plan import encode_plan, make_plan
+from batch.rows.request import Decoder, Request
+from batch.planning.shard_rows import read_rows
+from connectors.datasets.reader import PieceReader
 
 def peak_bytes():
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])

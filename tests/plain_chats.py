@@ -14,18 +14,18 @@ from typing import Any
 
 import orjson
 
-from batch.request import CHAT, Request
-from batch.spec import JobSpec
-from pipelines import fork_server, sizing
+from batch.rows.request import CHAT, Request
+from batch.spec.job_spec import JobSpec
 from pipelines.engines.base import Answer
 from pipelines.models import ARITHMETIC_MODEL
+from pipelines.processes import fork_server, sizing
 
 NAME = "arithmetic"
 
 
 async def main(bodies: list[dict[str, Any]]) -> None:
     """Start the engine; answer each body twice, one after another; cancel one."""
-    from pipelines.engines.vllm import VllmEngine
+    from pipelines.engines.vllm.engine import VllmEngine
 
     spec = JobSpec(
         job_id="plain",
@@ -73,5 +73,5 @@ def shown(answer: Answer) -> dict[str, object]:
 
 if __name__ == "__main__":
     os.environ |= sizing.engine_environment(sizing.this_machine(0, 1), 1, weights=[str(ARITHMETIC_MODEL)])
-    fork_server.start(["pipelines.engines.preloaded"], {})
+    fork_server.start(["pipelines.engines.vllm.preload"], {})
     asyncio.run(main([json.loads(line) for line in sys.stdin]))

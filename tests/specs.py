@@ -4,8 +4,8 @@ from typing import Any
 
 import orjson
 
-from batch.spec import JobSpec
-from connectors.lines import Line
+from batch.spec.job_spec import JobSpec
+from connectors.datasets.lines import Line
 
 FILE = "file:///in/rows.jsonl"
 

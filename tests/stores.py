@@ -13,11 +13,11 @@ import servers
 from fake_gcs import FakeGcs
 from fault_proxy import FaultProxy
 
-from connectors.cloud import CloudStore
-from connectors.cloud.service import Timeouts
-from connectors.registry import open_store
-from connectors.retry import Retry, Tally
-from connectors.store import Store
+from connectors.stores.cloud import CloudStore
+from connectors.stores.cloud.service import Timeouts
+from connectors.stores.registry import open_store
+from connectors.stores.retry import Retry, Tally
+from connectors.stores.store import Store
 from connectors.uri import parse_uri
 
 BUCKET = "test-bucket"

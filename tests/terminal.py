@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from batch.records import Commit, EngineReport, decode_record
+from batch.records.objects import Commit, EngineReport, decode_record
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCHCTL = (sys.executable, "-m", "batch")

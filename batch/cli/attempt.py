@@ -19,16 +19,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batch.cli.outcome import EXIT_INTERRUPTED, Launch, Log, Outcome, close
+from batch.cli.output.outcome import EXIT_INTERRUPTED, Launch, Log, Outcome, close
+from batch.cli.output.progress import Display, open_display, view
 from batch.clock import SystemClock
-from batch.display import Display, address, open_display, view
 from batch.errors import JobGone
-from batch.launcher import log_path, start_worker
-from batch.resources import check_installed
+from batch.machine.launcher import log_path, start_worker
+from batch.machine.resources import check_installed
+from batch.text import address
 from connectors.errors import StoreError
 
 if TYPE_CHECKING:
-    from batch.job_store import JobStore
+    from batch.jobs.store import JobStore
 
 POLL_S = 0.5
 # A look lists all commits: where that takes long, the display rests so many times as long.

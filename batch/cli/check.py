@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batch.display import address, one_line, shortened
 from batch.errors import InvalidInput
-from batch.first_rows import look
-from batch.plan import make_plan
-from batch.validation import find_failures
+from batch.planning.first_rows import look
+from batch.planning.plan import make_plan
+from batch.planning.validation import find_failures
+from batch.text import address, one_line, shortened
 
 if TYPE_CHECKING:
     from batch.result import RowFailure
-    from batch.spec import JobSpec
-    from connectors.inputs import InputFile
+    from batch.spec.job_spec import JobSpec
+    from connectors.datasets.reader import InputFile
 
 _KEPT_FAILURES = 100
 _MAX_MESSAGE_CHARACTERS = 1000

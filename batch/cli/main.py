@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 
 import click
 
+from batch.cli.flags.common import global_options, version_option
 from batch.cli.lazy import Entry, LazyGroup
-from batch.cli.options import global_options, version_option
-from batch.display import one_line
 from batch.errors import BatchError
+from batch.text import one_line
 from connectors.errors import InputError, NotFound, StoreError
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -64,23 +64,27 @@ def _message(error: BaseException) -> str:
     cls=Batchctl,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     entries={
-        "run": Entry("batch.cli.run:run", "Run files of requests through a model; the same command resumes."),
-        "validate": Entry("batch.cli.validate:validate", "Check every line of the input without starting an engine."),
-        "create": Entry("batch.cli.verbs:create", "Create a dataset or a batch inference job."),
-        "get": Entry("batch.cli.verbs:get", "Show one dataset or job."),
-        "list": Entry("batch.cli.verbs:list_", "List datasets or jobs."),
-        "update": Entry("batch.cli.verbs:update", "Change a dataset's display name."),
-        "delete": Entry("batch.cli.verbs:delete", "Delete a dataset or a job."),
-        "download": Entry("batch.cli.verbs:download", "Copy a dataset's files to a folder."),
-        "cancel": Entry("batch.cli.verbs:cancel", "Cancel a job, keeping the rows that are done."),
-        "resume": Entry("batch.cli.verbs:resume", "Go on with a job that was interrupted, or retry its failed rows."),
-        "results": Entry("batch.cli.results:results", "Stream a job's result lines, in input order."),
-        "status": Entry("batch.cli.status:status", "Show how a job stands, and where its log is."),
-        "logs": Entry("batch.cli.watching:logs", "Print the log of a job's latest attempt."),
-        "watch": Entry("batch.cli.watching:watch", "Follow a job until it ends."),
-        "clean": Entry("batch.cli.clean:clean", "Show or remove what crashed jobs have left on this machine."),
-        "version": Entry("batch.cli.about:version", "Print the versions of batchctl and Python."),
-        "whoami": Entry("batch.cli.about:whoami", "Print the account and workspace in use."),
+        "run": Entry("batch.cli.commands.run:run", "Run files of requests through a model; the same command resumes."),
+        "validate": Entry(
+            "batch.cli.commands.validate:validate", "Check every line of the input without starting an engine."
+        ),
+        "create": Entry("batch.cli.commands.verbs:create", "Create a dataset or a batch inference job."),
+        "get": Entry("batch.cli.commands.verbs:get", "Show one dataset or job."),
+        "list": Entry("batch.cli.commands.verbs:list_", "List datasets or jobs."),
+        "update": Entry("batch.cli.commands.verbs:update", "Change a dataset's display name."),
+        "delete": Entry("batch.cli.commands.verbs:delete", "Delete a dataset or a job."),
+        "download": Entry("batch.cli.commands.verbs:download", "Copy a dataset's files to a folder."),
+        "cancel": Entry("batch.cli.commands.verbs:cancel", "Cancel a job, keeping the rows that are done."),
+        "resume": Entry(
+            "batch.cli.commands.verbs:resume", "Go on with a job that was interrupted, or retry its failed rows."
+        ),
+        "results": Entry("batch.cli.commands.results:results", "Stream a job's result lines, in input order."),
+        "status": Entry("batch.cli.commands.status:status", "Show how a job stands, and where its log is."),
+        "logs": Entry("batch.cli.commands.watch:logs", "Print the log of a job's latest attempt."),
+        "watch": Entry("batch.cli.commands.watch:watch", "Follow a job until it ends."),
+        "clean": Entry("batch.cli.commands.clean:clean", "Show or remove what crashed jobs have left on this machine."),
+        "version": Entry("batch.cli.commands.about:version", "Print the versions of batchctl and Python."),
+        "whoami": Entry("batch.cli.commands.about:whoami", "Print the account and workspace in use."),
     },
     aliases={"ls": "list"},
 )

@@ -13,21 +13,21 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from batch import layout
-from batch.changed_inputs import refuse_other_inputs
 from batch.cli.check import FirstLook, refuse_invalid_lines, warn
 from batch.clock import SystemClock
-from batch.continuation import continue_plan
 from batch.errors import JobNotFound, UsageError
-from batch.input_files import find_inputs
-from batch.job_store import JobStore
-from batch.lease import this_process, why_idle
-from batch.request import Decoder
-from batch.resources import check_attempt
-from connectors.registry import open_store
+from batch.jobs.lease import this_process, why_idle
+from batch.jobs.store import JobStore
+from batch.machine.resources import check_attempt
+from batch.planning.input_files import find_inputs
+from batch.rows.request import Decoder
+from batch.submission.changed_inputs import refuse_other_inputs
+from batch.submission.retry_failed import continue_plan
+from connectors.stores.registry import open_store
 from connectors.uri import parse_uri
 
 if TYPE_CHECKING:
-    from batch.spec import JobSpec
+    from batch.spec.job_spec import JobSpec
 
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, Self
 
-from batch import resources
+from batch.machine import resources
 from benchmarks.workloads import Workload
-from pipelines import sizing
+from pipelines.processes import sizing
 
 CONTROLLED = ("VLLM_", "OMP_", "KMP_", "GOMP_", "RAY_", "LD_PRELOAD", "MALLOC_")
 KV_CACHE_GIB = 2

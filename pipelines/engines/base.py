@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from batch.records import EngineLoad
-from batch.request import Request
+from batch.records.objects import EngineLoad
 from batch.result import Code, Usage
+from batch.rows.request import Request
 
 Waiting = Callable[[], Collection[Request]]
 """Says which requests wait for an engine that is starting: each time those from before, and more."""

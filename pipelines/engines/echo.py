@@ -8,9 +8,9 @@ import os
 
 import orjson
 
-from batch.request import Request
 from batch.result import Usage
-from batch.spec import JobSpec
+from batch.rows.request import Request
+from batch.spec.job_spec import JobSpec
 from batch.strict_json import dumps
 from pipelines.engines.base import Answer
 

@@ -1,10 +1,10 @@
 """From the engine's name in a job spec to a started engine; each is imported only when a job asks for it."""
 
 from batch.errors import UsageError
-from batch.spec import JobSpec
+from batch.spec.job_spec import JobSpec
 from pipelines.engines.base import Engine, Waiting
 from pipelines.engines.companions import misfits_named
-from pipelines.sizing import Machine
+from pipelines.processes.sizing import Machine
 
 
 async def start_engine(spec: JobSpec, model: str, machine: Machine, *, rows: int, waiting: Waiting) -> Engine:
@@ -17,11 +17,11 @@ async def start_engine(spec: JobSpec, model: str, machine: Machine, *, rows: int
     match spec.engine:
         case "vllm":
             with misfits_named():
-                from pipelines.engines.vllm import VllmEngine  # at once: the fork server has imported it
+                from pipelines.engines.vllm.engine import VllmEngine  # at once: the fork server has imported it
 
             return await VllmEngine.start(spec, model, machine, rows=rows, waiting=waiting)
         case "openai":
-            from pipelines.engines.openai import OpenAIEngine
+            from pipelines.engines.openai.engine import OpenAIEngine
 
             return await OpenAIEngine.start(spec)
         case "echo":

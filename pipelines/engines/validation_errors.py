@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from batch.parameters import Problem, shown
+from batch.spec.parameters import Problem, shown
 
 Errors = Iterable[Mapping[str, Any]]
 Path = tuple[str | int, ...]

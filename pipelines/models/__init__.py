@@ -1,4 +1,7 @@
-"""Small models that need no download: where the shipped one lies, how it was trained, how to build others."""
+"""Small models that need no download: where the shipped one lies, how it was trained, how to build others.
+
+Knows nothing of jobs.
+"""
 
 from pathlib import Path
 

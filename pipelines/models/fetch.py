@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from connectors.errors import NotFound
-from connectors.registry import open_store
+from connectors.stores.registry import open_store
 
 STORE_SCHEMES = ("s3://", "gs://", "az://", "abfs://")
 

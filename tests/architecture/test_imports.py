@@ -31,9 +31,9 @@ def test_import_contracts_hold() -> None:
     [
         "import batch",
         "from batch import BatchInferenceJob, Dataset",
-        "import connectors.registry",
+        "import connectors.stores.registry",
         "import batch.cli.main",
-        "import batch.cli.run",
+        "import batch.cli.commands.run",
     ],
 )
 def test_nothing_heavy_is_loaded_before_it_is_used(statement: str) -> None:

@@ -18,13 +18,13 @@ from faults import Crash, Verb
 
 from batch import layout
 from batch.errors import BatchError, JobHeld, UsageError
-from batch.job_store import JobStore
-from batch.manifest import LedgerOpen, Manifest
-from batch.plan import Plan
-from batch.records import ForeignRecord
+from batch.jobs.store import JobStore
+from batch.planning.plan import Plan
+from batch.records.manifest import LedgerOpen, Manifest
+from batch.records.objects import ForeignRecord
 from connectors.errors import StoreError
-from connectors.registry import open_store
-from connectors.store import Store
+from connectors.stores.registry import open_store
+from connectors.stores.store import Store
 
 LOOK = (Verb.LIST, layout.RESULTS_PREFIX)
 MOST_COMMANDS = 5

@@ -9,17 +9,18 @@ from faults import Wrapped
 from jobs import make_spec
 
 from batch import layout
-from batch.job_store import JobStore
+from batch.jobs.own_objects import OwnObjects
+from batch.jobs.store import JobStore
 from batch.layout import PartKind
-from batch.manifest import Manifest
-from batch.own_objects import OwnObjects
-from batch.parts import JSONL, PartFormat
-from batch.plan import Plan
-from batch.records import Commit, Epoch, Part, Void
+from batch.planning.plan import Plan
+from batch.records.manifest import Manifest
+from batch.records.objects import Commit, Epoch, Part, Void
+from batch.records.parts import JSONL
+from batch.spec.job_spec import PartFormat
+from connectors.datasets.reader import InputFile
 from connectors.errors import NotFound
-from connectors.inputs import InputFile
-from connectors.registry import open_store
-from connectors.store import Store
+from connectors.stores.registry import open_store
+from connectors.stores.store import Store
 
 PART_PREFIXES = (layout.RESULTS_PREFIX, layout.ERRORS_PREFIX)
 

@@ -15,23 +15,23 @@ from typing import Any
 import orjson
 from jobs import ENGINE, FakeClock, make_spec
 
-from batch.audit import audit
 from batch.errors import JobGone
-from batch.job_store import JobStore
-from batch.lease import Lease, claim
-from batch.manifest import Manifest
-from batch.plan import Plan, make_plan
-from batch.records import Commit, Exit, Holder, Progress
-from batch.reordering import bring_together
-from batch.request import Request
+from batch.jobs.audit import audit
+from batch.jobs.lease import Lease, claim
+from batch.jobs.prefix_clustering import bring_together
+from batch.jobs.store import JobStore
+from batch.planning.plan import Plan, make_plan
+from batch.records.manifest import Manifest
+from batch.records.objects import Commit, Exit, Holder, Progress
+from batch.records.state import HEARTBEAT_TTL_S
 from batch.result import Usage, row_id
-from batch.spec import JobSpec
-from batch.state import HEARTBEAT_TTL_S
+from batch.rows.request import Request
+from batch.spec.job_spec import JobSpec
 from connectors.errors import StoreError
-from connectors.registry import open_store
+from connectors.stores.registry import open_store
+from pipelines.attempt.finalize import finalize
 from pipelines.engines.base import Answer, Engine
-from pipelines.finalize import finalize
-from pipelines.replica import Replica
+from pipelines.shards.runner import Replica
 
 INPUTS = "memory://chaos-inputs"
 _CUSTOM_ID = re.compile(rb'"custom_id":"([^"]*)"')

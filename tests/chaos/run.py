@@ -16,12 +16,12 @@ from jobs import CREATED_AT
 
 from batch import layout
 from batch.errors import BatchError, JobHeld
-from batch.job_store import JobStore
-from batch.manifest import Manifest
-from batch.records import Stop, StopState
+from batch.jobs.store import JobStore
+from batch.records.manifest import Manifest
+from batch.records.objects import Stop, StopState
 from connectors.errors import NotFound, StoreError
-from connectors.registry import open_store
-from connectors.store import Store
+from connectors.stores.registry import open_store
+from connectors.stores.store import Store
 
 T = TypeVar("T")
 

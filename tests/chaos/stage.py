@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from faults import Crash, Kind, Verb, Wrapped, struck
 
-from connectors.store import Store
+from connectors.stores.store import Store
 
 T = TypeVar("T")
 

@@ -9,14 +9,14 @@ import pytest
 from faults import Crash, Fault, FaultStore, Kind
 from jobs import FakeClock, Worker, make_spec
 
-from batch.job_store import JobStore
-from batch.manifest import Manifest
-from batch.plan import Plan, make_plan
-from batch.records import Exit
-from batch.spec import JobSpec
+from batch.jobs.store import JobStore
+from batch.planning.plan import Plan, make_plan
+from batch.records.manifest import Manifest
+from batch.records.objects import Exit
+from batch.spec.job_spec import JobSpec
 from connectors.errors import NotFound, StoreError
-from connectors.registry import open_store
-from connectors.store import Store
+from connectors.stores.registry import open_store
+from connectors.stores.store import Store
 
 ROWS = 7
 BAD = {3: b"{broken", 6: b'["no object"]'}

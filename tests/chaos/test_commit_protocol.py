@@ -19,7 +19,7 @@ from chaos.stage import Schedule
 from long_run import LONG
 
 from batch.errors import JobHeld
-from batch.manifest import FinalState
+from batch.records.manifest import FinalState
 
 FIRST_SEED = int(os.environ.get("BATCHCTL_TEST_SEED") or (random.SystemRandom().randrange(10**9) if LONG else 1))
 RANDOM_SCHEDULES = 5_000 if LONG else 400

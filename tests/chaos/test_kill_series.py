@@ -23,7 +23,7 @@ from long_run import LONG
 from stores import BUCKET
 from terminal import Terminal, clean_environment, wait_until
 
-from connectors.registry import open_store
+from connectors.stores.registry import open_store
 
 LOCAL_KILLS, S3_KILLS = (50, 50) if LONG else (6, 3)
 SEED = int(os.environ.get("BATCHCTL_TEST_SEED") or random.SystemRandom().randrange(10**6))

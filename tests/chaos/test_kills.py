@@ -20,8 +20,8 @@ from answer_server import AnswerServer
 from processes import Process, descendants
 from terminal import Output, Terminal, clean_environment, wait_until
 
-from batch.records import EngineReport, decode_record
-from pipelines.engine_host import TITLE
+from batch.records.objects import EngineReport, decode_record
+from pipelines.engine_process.process import TITLE
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 

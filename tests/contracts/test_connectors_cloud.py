@@ -11,11 +11,11 @@ import servers
 from fake_gcs import PAGE_OBJECTS
 from stores import BUCKET, SCHEMES
 
-from connectors.cloud import CloudStore
 from connectors.errors import Changed, ConditionalWritesIgnored, Forbidden, NotFound, StoreError, Unavailable
-from connectors.registry import open_store, probe
-from connectors.retry import Retry
-from connectors.store import Store
+from connectors.stores.cloud import CloudStore
+from connectors.stores.registry import open_store, probe
+from connectors.stores.retry import Retry
+from connectors.stores.store import Store
 from connectors.uri import parse_uri
 
 pytestmark = pytest.mark.cloud
@@ -171,7 +171,7 @@ def test_a_whole_bucket_is_a_store(cloud_store: Store) -> None:
 def test_a_store_opened_before_a_fork_works_in_the_child(cloud_store: Store) -> None:
     script = (
         "import os, sys\n"
-        "from connectors.registry import open_store\n"
+        "from connectors.stores.registry import open_store\n"
         "store = open_store(sys.argv[1])\n"
         "store.put('parent', b'1')\n"
         "child = os.fork()\n"
@@ -200,7 +200,7 @@ def test_a_missing_client_says_what_to_install(scheme: str, package: str) -> Non
         "import sys\n"
         f"sys.modules[{package!r}] = None\n"
         "from connectors.errors import StoreError\n"
-        "from connectors.registry import open_store\n"
+        "from connectors.stores.registry import open_store\n"
         "try:\n"
         "    open_store(sys.argv[1]).get('k')\n"
         "except StoreError as error:\n"

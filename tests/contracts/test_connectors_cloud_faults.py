@@ -10,14 +10,14 @@ from fault_proxy import Fault
 from jobs import HOLDER, FakeClock, make_spec
 from stores import HEADS, WRITES, FaultyStore
 
-from batch.cli.ending import count_retries
-from batch.job_store import JobStore
-from batch.lease import claim
-from batch.plan import make_plan
+from batch.cli.output.ending import count_retries
+from batch.jobs.lease import claim
+from batch.jobs.store import JobStore
+from batch.planning.plan import make_plan
 from connectors.errors import Changed, NotFound, Unavailable
-from connectors.retry import Retried, retries
-from connectors.store import create_once
-from pipelines.attempt import Pulse
+from connectors.stores.retry import Retried, retries
+from connectors.stores.store import create_once
+from pipelines.attempt.heartbeat import Pulse
 
 AFTER_APPLY: list[Fault] = ["lost_ack", "500_after"]
 
@@ -80,7 +80,7 @@ def test_a_retry_is_logged_without_the_content(faulty: FaultyStore, caplog: pyte
     faulty.proxy.plan(WRITES[faulty.kind], "503_before")
     with caplog.at_level(logging.WARNING, logger="connectors"):
         faulty.store.put("a/key", b"a secret prompt")
-    (record,) = [each for each in caplog.records if each.name == "connectors.retry"]
+    (record,) = [each for each in caplog.records if each.name == "connectors.stores.retry"]
     assert record.getMessage().startswith("put: try 1 failed, the next one in 0.0 s: ")
     assert "a/key" in record.getMessage()
     assert "503" in record.getMessage()

@@ -9,6 +9,6 @@ pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
 
 def test_the_table_is_vllms_own() -> None:
-    checking = [sys.executable, "-m", "pipelines.engines.dump_arguments", "--check"]
+    checking = [sys.executable, "-m", "pipelines.engines.vllm.dump_arguments", "--check"]
 
     assert subprocess.run(checking, check=False).returncode == 0

@@ -3,9 +3,9 @@
 import orjson
 import pytest
 
-from pipelines.engines.dump_fields import TARGET, known_fields
+from pipelines.engines.vllm.dump_fields import TARGET, known_fields
 
 
 @pytest.mark.vllm
 def test_the_stored_names_are_those_of_this_vllm() -> None:
-    assert orjson.loads(TARGET.read_bytes()) == known_fields(), "run python -m pipelines.engines.dump_fields"
+    assert orjson.loads(TARGET.read_bytes()) == known_fields(), "run python -m pipelines.engines.vllm.dump_fields"

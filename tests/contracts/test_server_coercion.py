@@ -13,8 +13,8 @@ from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 from vllm.exceptions import VLLMValidationError
 
 from batch.coercion import as_integer, as_number, as_truth
-from batch.parameters import Problem, check_body
-from batch.request import CHAT, COMPLETIONS, RESPONSES
+from batch.rows.request import CHAT, COMPLETIONS, RESPONSES
+from batch.spec.parameters import Problem, check_body
 
 pytestmark = pytest.mark.slow
 

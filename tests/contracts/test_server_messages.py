@@ -15,7 +15,7 @@ from vllm.entrypoints.pooling.embed.protocol import EmbeddingRequest
 from vllm.entrypoints.pooling.scoring.protocol import RerankRequest, ScoreRequest
 from vllm.entrypoints.serve.exception_handling.handlers.validation import validation_exception_handler
 
-from batch.parameters import Problem
+from batch.spec.parameters import Problem
 from pipelines.engines.validation_errors import first_problem, told_by_server
 
 pytestmark = pytest.mark.slow

@@ -12,8 +12,8 @@ import pytest
 from stores import CLOUDS
 
 from connectors.errors import Changed, ConditionalWritesIgnored, Forbidden, NotFound
-from connectors.registry import open_store, probe
-from connectors.store import Store, create_once
+from connectors.stores.registry import open_store, probe
+from connectors.stores.store import Store, create_once
 
 LEAVING_KEYS = ["../x", "a/../../x", "/etc/passwd", "", "a//b", "a/./b", "a\0b", "a\nb", "..", "a\ud800b"]
 
@@ -169,7 +169,7 @@ def test_eight_threads_creating_have_one_winner(store: Store) -> None:
 
 RACER = """
 import sys
-from connectors.registry import open_store
+from connectors.stores.registry import open_store
 store = open_store(sys.argv[1])
 store.head("go")
 print("ready", flush=True)

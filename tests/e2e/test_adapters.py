@@ -8,7 +8,7 @@ from adapters import model_with, write_adapter
 from stores import BUCKET
 from vllm_runs import SERVED_NAME, Row, run_ours, write_rows
 
-from connectors.registry import open_store
+from connectors.stores.registry import open_store
 from pipelines.models import ARITHMETIC_MODEL
 from pipelines.models.arithmetic import MAX_ANSWER_TOKENS, answer_all
 from pipelines.models.questions import held_out_questions

@@ -85,7 +85,7 @@ def compile_driver(folder: Path) -> None:
 
 
 def test_what_is_imported_before_the_forks_leaves_cuda_alone(installed: Installed, tmp_path: Path) -> None:
-    importing = "import pipelines.engines.vllm, torch; print(torch.version.cuda, torch.cuda.is_initialized())"
+    importing = "import pipelines.engines.vllm.engine, torch; print(torch.version.cuda, torch.cuda.is_initialized())"
 
     ended = installed.run(tmp_path, 1, "-c", importing)
 

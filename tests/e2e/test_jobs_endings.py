@@ -10,8 +10,8 @@ import pytest
 from terminal import Output, Terminal, wait_until
 
 from batch.clock import SystemClock
-from batch.job_store import JobStore
-from batch.state import JobState
+from batch.jobs.store import JobStore
+from batch.records.state import JobState
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -8,10 +8,10 @@ import pytest
 from stores import BUCKET
 from terminal import Terminal
 
-from batch.dataset import Dataset
-from batch.job import BatchInferenceJob
-from batch.parameters import InferenceParameters
-from connectors.registry import open_store
+from batch.sdk.dataset import Dataset
+from batch.sdk.job import BatchInferenceJob
+from batch.spec.parameters import InferenceParameters
+from connectors.stores.registry import open_store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 

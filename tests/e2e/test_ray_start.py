@@ -33,9 +33,10 @@ if any("runtime_env/agent/main.py" in word for word in sys.orig_argv):
 """
 STARTING = """
 import os, sys
-from pipelines import own_cluster
+from pipelines.cluster import own_cluster
 guardian = own_cluster.settle("file:///out")
-from pipelines import job_log, ray_start
+from pipelines.cluster import ray_start
+from pipelines.processes import job_log
 job_log.begin()
 try:
     ray_start.start(1, on_death=print, limits_s=[float(limit) for limit in sys.argv[1:]])

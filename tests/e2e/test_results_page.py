@@ -10,9 +10,9 @@ from endings import plan_of
 from engines import planned_job, row, run_job
 from jobs import ENGINE, HOLDER, FakeClock
 
-from batch.lease import claim
+from batch.jobs.lease import claim
+from pipelines.attempt.finalize import finalize
 from pipelines.engines.echo import EchoEngine
-from pipelines.finalize import finalize
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)

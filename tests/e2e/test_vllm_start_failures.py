@@ -19,11 +19,11 @@ from engines import planned_job, rows
 from jobs import CREATED_AT, HOLDER, make_spec
 
 from batch.errors import BatchError
-from batch.records import Epoch
-from pipelines import hosting
-from pipelines.actor import EngineActor
-from pipelines.engine_host import Assignment
-from pipelines.hosting import Hosting
+from batch.records.objects import Epoch
+from pipelines.cluster.actor import EngineActor
+from pipelines.engine_process import pool
+from pipelines.engine_process.pool import Hosting
+from pipelines.engine_process.process import Assignment
 from pipelines.models import ARITHMETIC_MODEL
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -31,8 +31,8 @@ pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[Hosting]:
-    hosting.import_libraries(make_spec(engine="vllm", model=str(ARITHMETIC_MODEL)))
-    yield hosting.serve()
+    pool.import_libraries(make_spec(engine="vllm", model=str(ARITHMETIC_MODEL)))
+    yield pool.serve()
     # Those after these have a server of their own. This one is killed first: it would wait for the end of its forks.
     server: Any = forkserver._forkserver
     os.kill(server._forkserver_pid, signal.SIGKILL)

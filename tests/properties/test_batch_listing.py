@@ -2,8 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch.errors import UsageError
-from batch.filters import parse_filter
-from batch.listing import Listing, Query
+from batch.workspace.filters import parse_filter
+from batch.workspace.listing import Listing, Query
 
 ITEMS = st.lists(
     st.tuples(st.integers(0, 99), st.integers(0, 3) | st.none(), st.text("ab", max_size=2)),

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from specs import job_spec
 
-from batch.duplicates import DuplicateScan
-from batch.plan import Plan, PlannedInput, cut, decode_plan, encode_plan, make_plan
-from batch.rows import read_rows
-from batch.shards import Shard, Span
-from connectors.inputs import Piece, PieceReader
-from connectors.lines import Line
-from connectors.registry import open_store
+from batch.planning.duplicate_ids import DuplicateScan
+from batch.planning.plan import Plan, PlannedInput, cut, decode_plan, encode_plan, make_plan
+from batch.planning.shard_rows import read_rows
+from batch.planning.shards import Shard, Span
+from connectors.datasets.lines import Line
+from connectors.datasets.reader import Piece, PieceReader
+from connectors.stores.registry import open_store
 
 NUMBERS = st.integers(0, 2**40)
 PIECES = st.builds(Piece, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS)

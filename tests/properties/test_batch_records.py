@@ -2,7 +2,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.records import Commit, CorruptRecord, Epoch, Heartbeat, Holder, Part, Progress, decode_record, encode_record
+from batch.records.objects import (
+    Commit,
+    CorruptRecord,
+    Epoch,
+    Heartbeat,
+    Holder,
+    Part,
+    Progress,
+    decode_record,
+    encode_record,
+)
 from batch.result import Usage
 
 TEXT = st.text(max_size=20)

@@ -5,11 +5,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from specs import FILE, chat_line, job_spec, line_of
 
-from batch.parameters import InferenceParameters
-from batch.request import Decoder, Request
 from batch.result import Code, RowFailure, encode_result
+from batch.rows.request import Decoder, Request
+from batch.spec.parameters import InferenceParameters
 from batch.strict_json import dumps
-from connectors.lines import Line
+from connectors.datasets.lines import Line
 
 DECODERS = [
     Decoder(job_spec()),

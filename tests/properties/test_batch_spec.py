@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from specs import job_spec
 
-from batch.parameters import InferenceParameters, merge
-from batch.spec import decode_spec, encode_spec
+from batch.spec.job_spec import decode_spec, encode_spec
+from batch.spec.parameters import InferenceParameters, merge
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 JSON = st.dictionaries(WORDS, st.none() | st.booleans() | st.integers(2, 9) | WORDS, max_size=3)

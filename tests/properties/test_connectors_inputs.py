@@ -9,10 +9,10 @@ from dataset_files import PACKERS, expected_lines, pieces_of, written
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from connectors.datasets.kinds import check_kind
+from connectors.datasets.lines import Line, LineSplitter
+from connectors.datasets.reader import InputFile, PieceReader, scan
 from connectors.errors import UnsupportedFormat
-from connectors.inputs import InputFile, PieceReader, scan
-from connectors.kinds import check_kind
-from connectors.lines import Line, LineSplitter
 
 MAX_LINE_BYTES = 300
 FRAGMENTS = [

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.moments import date_text, duration_text, time_text, timestamp_text, zone_of
+from connectors.datasets.moments import date_text, duration_text, time_text, timestamp_text, zone_of
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 MICROSECOND = dt.timedelta(microseconds=1)

@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from long_run import LONG
 from specs import job_spec
 
-from batch.parameters import InferenceParameters
-from batch.plan import Plan, make_plan
-from batch.request import Decoder, Request
+from batch.planning.plan import Plan, make_plan
 from batch.result import Code, RowFailure, encode_result
-from batch.spec import JobSpec
-from connectors.inputs import InputFile, PieceReader, scan
-from connectors.lines import Line
+from batch.rows.request import Decoder, Request
+from batch.spec.job_spec import JobSpec
+from batch.spec.parameters import InferenceParameters
+from connectors.datasets.lines import Line
+from connectors.datasets.reader import InputFile, PieceReader, scan
 
 LINES = 2_000_000 if LONG else 100_000
 LINES_PER_FILE = 2_000

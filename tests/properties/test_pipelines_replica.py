@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from random_rows import nested
 
-from batch.plan import read_lines
-from batch.request import CHAT, ENDPOINTS, Decoder, Request
+from batch.planning.plan import read_lines
 from batch.result import Code
+from batch.rows.request import CHAT, ENDPOINTS, Decoder, Request
 from batch.strict_json import dumps
 from pipelines.engines.echo import EchoEngine
 

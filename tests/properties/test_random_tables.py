@@ -14,11 +14,11 @@ from long_run import LONG
 from random_tables import random_file
 from specs import FILE, job_spec
 
-from batch.parameters import InferenceParameters
-from batch.request import Decoder, Request
+from batch.rows.request import Decoder, Request
+from batch.spec.parameters import InferenceParameters
 from batch.strict_json import loads
-from connectors.lines import Line
-from connectors.parquet_rows import parquet_lines
+from connectors.datasets.lines import Line
+from connectors.datasets.parquet_rows import parquet_lines
 
 FILES = 2000 if LONG else 150
 MAX_LINE_BYTES = 2000

@@ -12,16 +12,15 @@ from fast_loop import run_fast
 from jobs import ENGINE, HOLDER, FakeClock, make_spec
 
 from batch import layout
-from batch.audit import audit
 from batch.errors import JobFailed, JobGone, UsageError
-from batch.job_store import JobStore
-from batch.lease import claim
-from batch.manifest import LedgerOpen
-from batch.records import CorruptRecord, Crash, EngineReport, ForeignRecord, Stop, StopState
-from connectors.registry import open_store
-from pipelines.finalize import finalize
-from pipelines.inference import waiting_shards
-from pipelines.replica import Replica
+from batch.jobs.audit import audit, waiting_shards
+from batch.jobs.lease import claim
+from batch.jobs.store import JobStore
+from batch.records.manifest import LedgerOpen
+from batch.records.objects import CorruptRecord, Crash, EngineReport, ForeignRecord, Stop, StopState
+from connectors.stores.registry import open_store
+from pipelines.attempt.finalize import finalize
+from pipelines.shards.runner import Replica
 
 AT = "2026-01-31T11:30:00.000000Z"
 

@@ -7,8 +7,8 @@ import orjson
 import pytest
 from specs import job_spec
 
-from batch.beginnings import WINDOW_ROWS, Beginnings, Survey, sort_key
-from connectors.lines import Line
+from batch.planning.prefixes import WINDOW_ROWS, Beginnings, Survey, sort_key
+from connectors.datasets.lines import Line
 
 ENDLESS = 1 << 60
 

@@ -11,10 +11,10 @@ from endings import end
 from jobs import make_spec
 
 from batch.errors import UsageError
-from batch.job import BatchInferenceJob
-from batch.job_store import JobStore
-from batch.plan import UNREAD, make_plan
-from batch.records import Stop, StopState
+from batch.jobs.store import JobStore
+from batch.planning.plan import UNREAD, make_plan
+from batch.records.objects import Stop, StopState
+from batch.sdk.job import BatchInferenceJob
 
 RUN = ("run", "data", "more.jsonl", "--model", "m", "--engine", "echo", "--output", "out", "--job-id", "job-1")
 

@@ -12,12 +12,12 @@ from engines import planned_job, rows
 from faults import Verb, Wrapped
 
 from batch.cli.attempt import show_until_end
-from batch.cli.outcome import Launch, Log, Outcome
-from batch.display import open_display
-from batch.job_store import JobStore
-from batch.records import Stop, StopState
+from batch.cli.output.outcome import Launch, Log, Outcome
+from batch.cli.output.progress import open_display
+from batch.jobs.store import JobStore
+from batch.records.objects import Stop, StopState
 from connectors.errors import Forbidden, StoreError, Unavailable
-from connectors.registry import open_store
+from connectors.stores.registry import open_store
 
 T = TypeVar("T")
 

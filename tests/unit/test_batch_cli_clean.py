@@ -16,7 +16,7 @@ from engines import planned_job, rows
 OWNING = """
 import sys
 from pathlib import Path
-from batch import private_folder
+from batch.machine import private_folder
 print(private_folder.make("file:///data/out", [Path(sys.argv[1])]), flush=True)
 input()
 """

@@ -13,7 +13,7 @@ from command_line import CommandLine
 
 from batch import __version__
 from batch.cli.main import batchctl
-from batch.workspace import JobPointer, Workspace
+from batch.workspace.store import JobPointer, Workspace
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,16 +13,16 @@ from command_line import CommandLine
 from faults import Verb, Wrapped
 from jobs import HOLDER, FakeClock, Worker, make_commit, make_heartbeat, make_spec
 
-from batch.cli.outcome import Launch, Log, Outcome
+from batch.cli.output.outcome import Launch, Log, Outcome
 from batch.clock import SystemClock, parse_rfc3339, rfc3339
-from batch.job_store import JobStore
-from batch.manifest import Closing, FinalState, close_ledger
-from batch.plan import make_plan
-from batch.records import AttemptEnd, Epoch, Exit, Progress, Stop, StopState
-from batch.spec import JobSpec
-from batch.workspace import JobPointer, Workspace
+from batch.jobs.store import JobStore
+from batch.planning.plan import make_plan
+from batch.records.manifest import Closing, FinalState, close_ledger
+from batch.records.objects import AttemptEnd, Epoch, Exit, Progress, Stop, StopState
+from batch.spec.job_spec import JobSpec
+from batch.workspace.store import JobPointer, Workspace
 from connectors.errors import Unavailable
-from connectors.registry import open_store
+from connectors.stores.registry import open_store
 
 AT = "2026-01-31T11:30:00.000000Z"
 T = TypeVar("T")
@@ -278,7 +278,7 @@ def test_a_job_that_was_stopped_says_why_and_exits_by_its_state(
 
 
 def test_progress_of_a_record_is_escaped_and_short(job: JobStore, spec: JobSpec) -> None:
-    from batch.display import view
+    from batch.cli.output.progress import view
 
     job.create_plan(make_plan(spec))
     started(job, AttemptEnd(1, Exit.INTERRUPTED, "stopped \x1b[2J" + "x" * 500, AT))

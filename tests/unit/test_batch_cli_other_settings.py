@@ -10,12 +10,12 @@ from endings import end
 from engines import planned_job, rows
 
 from batch.clock import SystemClock
-from batch.job import BatchInferenceJob
-from batch.job_store import JobStore
-from batch.lease import claim, this_process
-from batch.records import Exit
+from batch.jobs.lease import claim, this_process
+from batch.jobs.store import JobStore
+from batch.records.objects import Exit
 from batch.result import Code
-from batch.workspace import JobPointer, Workspace
+from batch.sdk.job import BatchInferenceJob
+from batch.workspace.store import JobPointer, Workspace
 
 RETRY = ("resume", "out", "--retry-failed", "--output", "again")
 CHANGES = ("--row-model", "ignore", "--max-tokens", "5", "--engine-arg", "delay_s=2", "--lora", "sum=adapter")

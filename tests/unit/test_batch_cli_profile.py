@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from batch.errors import UsageError
-from batch.profile import read_settings
+from batch.settings import read_settings
 
 PROFILES = """
 [profiles.staging]

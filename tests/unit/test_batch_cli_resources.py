@@ -9,9 +9,9 @@ from command_line import CommandLine
 from endings import end
 from jobs import make_spec
 
-from batch.plan import make_plan
-from batch.submission import submit
-from batch.workspace import Workspace
+from batch.planning.plan import make_plan
+from batch.submission.submit import submit
+from batch.workspace.store import Workspace
 
 
 @pytest.fixture

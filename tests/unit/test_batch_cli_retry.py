@@ -7,7 +7,7 @@ from command_line import CommandLine
 from endings import end
 from engines import planned_job, rows
 
-from batch.job_store import JobStore
+from batch.jobs.store import JobStore
 from batch.result import Code
 
 

@@ -12,12 +12,12 @@ from command_line import CommandLine
 from jobs import FakeClock, Worker, make_heartbeat, make_spec
 
 from batch.clock import SystemClock, rfc3339
-from batch.job_store import JobStore
-from batch.lease import this_process
-from batch.parameters import InferenceParameters
-from batch.plan import make_plan
-from batch.records import AttemptEnd, EngineLoad, EngineReport, Epoch, Exit, Holder, Progress
-from batch.workspace import JobPointer, Workspace
+from batch.jobs.lease import this_process
+from batch.jobs.store import JobStore
+from batch.planning.plan import make_plan
+from batch.records.objects import AttemptEnd, EngineLoad, EngineReport, Epoch, Exit, Holder, Progress
+from batch.spec.parameters import InferenceParameters
+from batch.workspace.store import JobPointer, Workspace
 
 ROOT = Path(__file__).parents[2]
 AT = "2026-01-31T11:30:00.000000Z"

@@ -1,7 +1,7 @@
 import pytest
 from specs import job_spec
 
-from batch.columns import needed_columns
+from batch.rows.columns import needed_columns
 
 TABLE = ["id", "question", "answer", "image", "custom_id"]
 

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jobs import CREATED_AT, make_spec
 
-from batch.continuation import continue_plan, continue_spec
 from batch.errors import JobNotFound, UsageError
-from batch.job_store import JobStore
-from batch.manifest import decode_manifest, encode_manifest
-from batch.plan import Continuation, decode_plan, encode_plan, make_plan
+from batch.jobs.store import JobStore
+from batch.planning.plan import Continuation, decode_plan, encode_plan, make_plan
+from batch.records.manifest import decode_manifest, encode_manifest
 from batch.result import Code
-from connectors.registry import open_store
+from batch.submission.retry_failed import continue_plan, continue_spec
+from connectors.stores.registry import open_store
 
 
 def continued(old: JobStore, *codes: str) -> JobStore:

@@ -3,10 +3,10 @@ from uuid import uuid4
 
 import pytest
 
-from batch.dataset import Dataset
 from batch.errors import UsageError
-from batch.workspace import DatasetRecord, Origin, Workspace
-from connectors.registry import open_store
+from batch.sdk.dataset import Dataset
+from batch.workspace.store import DatasetRecord, Origin, Workspace
+from connectors.stores.registry import open_store
 
 ROWS: list[dict[str, object]] = [{"n": 1}, {"n": 2, "text": "zwölf"}, {"n": 3}]
 

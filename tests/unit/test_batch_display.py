@@ -5,21 +5,9 @@ import json
 
 import pytest
 
-from batch.display import (
-    Example,
-    LineDisplay,
-    View,
-    duration,
-    escape,
-    failure_lines,
-    json_line,
-    one_line,
-    open_display,
-    plain_line,
-    shortened,
-    size,
-    table,
-)
+from batch.cli.output.ending import Example, failure_lines
+from batch.cli.output.progress import LineDisplay, View, json_line, open_display, plain_line
+from batch.text import duration, escape, one_line, shortened, size, table
 
 
 def moment(**changes: object) -> View:

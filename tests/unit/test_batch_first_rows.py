@@ -7,7 +7,7 @@ import orjson
 import pytest
 from specs import chat_line, job_spec
 
-from batch.first_rows import (
+from batch.planning.first_rows import (
     FIRST_BYTES,
     FIRST_ROWS,
     LINE_BYTES,
@@ -17,8 +17,8 @@ from batch.first_rows import (
     look,
     request_fields,
 )
-from batch.request import ENDPOINTS
-from connectors.inputs import InputFile, find_inputs
+from batch.rows.request import ENDPOINTS
+from connectors.datasets.reader import InputFile, find_inputs
 
 RAW = {"question": "1+1?", "answer": "2"}
 MISSPELT = "temprature, in 2 of the first 3 rows: /v1/chat/completions has no such parameter; did you mean temperature?"

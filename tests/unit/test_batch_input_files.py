@@ -9,10 +9,10 @@ from endings import end
 from engines import file_content, row
 from jobs import make_spec
 
-from batch.changed_inputs import refuse_other_inputs
-from batch.job_store import JobStore
-from batch.plan import make_plan
-from connectors.registry import open_store
+from batch.jobs.store import JobStore
+from batch.planning.plan import make_plan
+from batch.submission.changed_inputs import refuse_other_inputs
+from connectors.stores.registry import open_store
 
 VALIDATE = ("validate", "data", "--model", "m")
 

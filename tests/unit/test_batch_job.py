@@ -7,26 +7,26 @@ from jobs import HOLDER, FakeClock, make_commit
 from batch import BatchInferenceJob, Dataset
 from batch.clock import parse_rfc3339
 from batch.errors import JobFailed, JobGone, SpecMismatch, UsageError
-from batch.job_store import JobStore
-from batch.lease import claim
-from batch.listing import Query
-from batch.plan import Continuation, make_plan
-from batch.records import Exit, Progress, StopState
-from batch.workspace import Workspace
+from batch.jobs.lease import claim
+from batch.jobs.store import JobStore
+from batch.planning.plan import Continuation, make_plan
+from batch.records.objects import Exit, Progress, StopState
+from batch.workspace.listing import Query
+from batch.workspace.store import Workspace
 from connectors.errors import StoreError
 
 # A worker that answers nothing: it closes the ledger of a job whose rows a test has committed, or sleeps.
 CLOSES = """
 import sys
 from batch.clock import SystemClock
-from batch.continuation import continue_plan
-from batch.job_store import JobStore
-from batch.lease import claim, this_process
-from batch.plan import make_plan
-from batch.records import Commit, Exit
+from batch.submission.retry_failed import continue_plan
+from batch.jobs.store import JobStore
+from batch.jobs.lease import claim, this_process
+from batch.planning.plan import make_plan
+from batch.records.objects import Commit, Exit
 from batch.result import Usage
 from jobs import ENGINE
-from pipelines.finalize import finalize
+from pipelines.attempt.finalize import finalize
 
 clock = SystemClock()
 job = JobStore.open(sys.argv[2])

@@ -5,12 +5,12 @@ from faults import Fault, FaultStore, Kind
 from jobs import ENGINE, HOLDER, NOW, make_commit, make_heartbeat, make_plan, make_spec
 
 from batch.errors import JobFailed, JobNotFound, SpecMismatch
-from batch.job_store import JobStore
-from batch.manifest import Closing, Manifest, close_ledger
-from batch.records import AttemptEnd, EngineReport, Epoch, Exit, Progress, Stop, StopState, Tally
-from batch.state import JobState
+from batch.jobs.store import JobStore
+from batch.records.manifest import Closing, Manifest, close_ledger
+from batch.records.objects import AttemptEnd, EngineReport, Epoch, Exit, Progress, Stop, StopState, Tally
+from batch.records.state import JobState
 from connectors.errors import ConditionalWritesIgnored
-from connectors.store import ObjectInfo, Store
+from connectors.stores.store import ObjectInfo, Store
 
 AT = "2026-01-31T11:30:00.000000Z"
 SPEC = make_spec(token="1f")
@@ -264,7 +264,7 @@ def test_a_store_that_overwrites_is_refused(memory_store: Store) -> None:
             self.put(key, content)
             return True
 
-    from connectors.registry import probe
+    from connectors.stores.registry import probe
 
     with pytest.raises(ConditionalWritesIgnored):
         probe(Overwriting(memory_store), "_job/probes/", "n")

@@ -1,6 +1,6 @@
 import pytest
 
-from batch.labels import common_root, label
+from batch.rows.default_ids import common_root, label
 
 
 @pytest.mark.parametrize(

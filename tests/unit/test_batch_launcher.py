@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from batch.errors import UsageError
-from batch.launcher import check_python_path, log_path, start_worker
+from batch.machine.launcher import check_python_path, log_path, start_worker
 
 STAND_IN = """
 import json, os, sys

@@ -10,12 +10,12 @@ from faults import Fault, FaultStore, Kind, Verb, Wrapped
 from jobs import HOLDER, FakeClock, make_spec
 
 from batch.errors import JobGone, JobHeld
-from batch.job_store import JobStore, Standing
-from batch.lease import CLAIMED_PHASE, Lease, Sighting, Verdict, claim, is_gone, judge, this_process
-from batch.records import Exit, Holder, Progress
-from batch.state import HEARTBEAT_TTL_S
+from batch.jobs.lease import CLAIMED_PHASE, Lease, Sighting, Verdict, claim, is_gone, judge, this_process
+from batch.jobs.store import JobStore, Standing
+from batch.records.objects import Exit, Holder, Progress
+from batch.records.state import HEARTBEAT_TTL_S
 from connectors.errors import Unavailable
-from connectors.store import Store
+from connectors.stores.store import Store
 
 OTHER = Holder("node-2", 7)
 T = TypeVar("T")

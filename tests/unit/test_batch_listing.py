@@ -3,8 +3,8 @@ from dataclasses import dataclass
 import pytest
 
 from batch.errors import UsageError
-from batch.filters import Value
-from batch.listing import Listing, Query
+from batch.workspace.filters import Value
+from batch.workspace.listing import Listing, Query
 
 
 @dataclass(frozen=True)

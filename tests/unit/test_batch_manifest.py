@@ -5,7 +5,8 @@ import pytest
 from jobs import ENGINE, make_commit, make_part, make_plan, make_spec
 
 from batch.errors import JobFailed
-from batch.manifest import (
+from batch.planning.plan import Plan, PlannedInput
+from batch.records.manifest import (
     Closing,
     FinalState,
     LedgerOpen,
@@ -15,8 +16,7 @@ from batch.manifest import (
     encode_manifest,
     reason_of,
 )
-from batch.plan import Plan, PlannedInput
-from batch.records import Commit, CorruptRecord, Stop, StopState
+from batch.records.objects import Commit, CorruptRecord, Stop, StopState
 
 CLOSING = Closing(ENGINE, 2, "2026-01-31T11:30:00.000000Z", "2026-01-31T11:40:00.000000Z", "main")
 

@@ -1,7 +1,7 @@
 import pytest
 
 from batch.errors import UsageError
-from batch.parameters import BodyCheck, InferenceParameters, Problem, check_body, merge, shown
+from batch.spec.parameters import BodyCheck, InferenceParameters, Problem, check_body, merge, shown
 
 CHAT = "/v1/chat/completions"
 MESSAGES: list[dict[str, str]] = [{"role": "user", "content": "hi"}]

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batch.parts import JSONL, PartFormat, decode_part, encode_part, in_parts
+from batch.records.parts import JSONL, decode_part, encode_part, in_parts
 from batch.result import Code, Place, RowFailure, Success, Usage, encode_result
+from batch.spec.job_spec import PartFormat
 
 PARQUET = PartFormat("parquet")
 CHAT = (

@@ -7,12 +7,12 @@ import pytest
 from specs import chat_line, job_spec
 
 from batch.errors import InputChanged, JobFailed, UsageError
-from batch.plan import Plan, PlannedInput, cut, decode_plan, encode_plan, make_plan, read_lines
-from batch.rows import read_rows
-from batch.shards import Shard, Span
-from batch.spec import JobSpec
-from connectors.inputs import Piece, PieceReader
-from connectors.lines import Line
+from batch.planning.plan import Plan, PlannedInput, cut, decode_plan, encode_plan, make_plan, read_lines
+from batch.planning.shard_rows import read_rows
+from batch.planning.shards import Shard, Span
+from batch.spec.job_spec import JobSpec
+from connectors.datasets.lines import Line
+from connectors.datasets.reader import Piece, PieceReader
 
 
 def write(path: Path, rows: list[object]) -> Path:

@@ -12,14 +12,22 @@ from pathlib import Path
 
 import pytest
 
-from batch import private_folder
 from batch.errors import UsageError
-from batch.private_folder import LONGEST_BELOW, OWNER, Abandoned, find_abandoned, longest_place_bytes, make, places
+from batch.machine import private_folder
+from batch.machine.private_folder import (
+    LONGEST_BELOW,
+    OWNER,
+    Abandoned,
+    find_abandoned,
+    longest_place_bytes,
+    make,
+    places,
+)
 
 OWNING = """
 import sys
 from pathlib import Path
-from batch import private_folder
+from batch.machine import private_folder
 print(private_folder.make("file:///out", [Path(sys.argv[1])]), flush=True)
 input()
 """

@@ -4,7 +4,7 @@ import orjson
 import pytest
 from jobs import make_commit, make_heartbeat
 
-from batch.records import (
+from batch.records.objects import (
     AttemptEnd,
     Commit,
     CorruptRecord,

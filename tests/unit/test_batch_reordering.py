@@ -12,15 +12,15 @@ from endings import plan_of
 from engines import Line, ScriptedEngine, chat, file_content, ids, output, run_job
 from jobs import ENGINE, HOLDER, FakeClock, make_spec
 
-from batch.continuation import continue_plan, continue_spec
-from batch.job_store import JobStore
-from batch.lease import claim
-from batch.manifest import LedgerOpen, Manifest
-from batch.plan import decode_plan, encode_plan, make_plan
-from batch.reordering import bring_together, deal, in_input_order
-from connectors.inputs import PieceReader
-from connectors.registry import open_store
-from pipelines.finalize import finalize
+from batch.jobs.lease import claim
+from batch.jobs.prefix_clustering import bring_together, deal, in_input_order
+from batch.jobs.store import JobStore
+from batch.planning.plan import decode_plan, encode_plan, make_plan
+from batch.records.manifest import LedgerOpen, Manifest
+from batch.submission.retry_failed import continue_plan, continue_spec
+from connectors.datasets.reader import PieceReader
+from connectors.stores.registry import open_store
+from pipelines.attempt.finalize import finalize
 
 ENGINES = 4
 SUBJECTS = 25

@@ -6,10 +6,10 @@ import pytest
 from specs import FILE, chat_line, job_spec, line_of
 
 from batch.errors import UsageError
-from batch.parameters import InferenceParameters
-from batch.request import Decoder, Request
 from batch.result import Code, RowFailure
-from connectors.lines import Line
+from batch.rows.request import Decoder, Request
+from batch.spec.parameters import InferenceParameters
+from connectors.datasets.lines import Line
 
 CHAT = "/v1/chat/completions"
 MESSAGES = [{"role": "user", "content": "1+1?"}]

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from specs import FILE, chat_line, job_spec, line_of
 
-from batch.request import CHAT, Decoder, Request
 from batch.result import Code
+from batch.rows.request import CHAT, Decoder, Request
 
 MESSAGES = [{"role": "user", "content": "1+1?"}]
 

@@ -6,7 +6,7 @@ import pytest
 from specs import job_spec
 
 from batch.errors import UsageError
-from batch.resources import Machine, check_attempt, check_fits, parse_replicas, this_machine, visible
+from batch.machine.resources import Machine, check_attempt, check_fits, parse_replicas, this_machine, visible
 
 
 @pytest.mark.parametrize(("text", "bounds"), [("1", (1, 1)), ("8", (8, 8)), ("1:4", (1, 4)), ("4:4", (4, 4))])

@@ -3,10 +3,10 @@ from pathlib import Path
 import orjson
 from specs import job_spec
 
-from batch.plan import decode_plan, encode_plan, make_plan
-from batch.rows import read_rows
-from batch.shards import Cut, Shard, Span, join, max_lines
-from connectors.inputs import Piece, PieceReader
+from batch.planning.plan import decode_plan, encode_plan, make_plan
+from batch.planning.shard_rows import read_rows
+from batch.planning.shards import Cut, Shard, Span, join, max_lines
+from connectors.datasets.reader import Piece, PieceReader
 
 ROW_BYTES = 10
 

@@ -5,8 +5,8 @@ import pytest
 from specs import job_spec
 
 from batch.errors import UsageError
-from batch.parameters import InferenceParameters
-from batch.spec import JobSpec, decode_spec, encode_spec
+from batch.spec.job_spec import JobSpec, decode_spec, encode_spec
+from batch.spec.parameters import InferenceParameters
 
 FULL = job_spec(
     inputs=("s3://b/in/*.jsonl", "file:///x.csv"),

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.duplicates import DuplicateScan
 from batch.errors import JobFailed
-from batch.spill import SpillSort
+from batch.planning.duplicate_ids import DuplicateScan
+from batch.planning.external_sort import SpillSort
 
 ENTRIES = st.tuples(st.binary(max_size=3), st.integers(0, 2**62), st.binary(max_size=20))
 

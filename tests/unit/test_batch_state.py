@@ -4,9 +4,9 @@ from datetime import timedelta
 import pytest
 from jobs import ENGINE, HOLDER, NOW, make_commit, make_heartbeat, make_plan, make_spec
 
-from batch.manifest import Closing, Manifest, close_ledger
-from batch.records import AttemptEnd, Epoch, Exit, Stop, StopState
-from batch.state import JobFacts, JobState, PlanTotals, fold
+from batch.records.manifest import Closing, Manifest, close_ledger
+from batch.records.objects import AttemptEnd, Epoch, Exit, Stop, StopState
+from batch.records.state import JobFacts, JobState, PlanTotals, fold
 
 AT = "2026-01-31T11:30:00.000000Z"
 PLANNED = JobFacts(make_spec(), plan=PlanTotals(shards=2, lines=6, rows=5))

@@ -1,7 +1,7 @@
 import pytest
 
 from batch.errors import UsageError
-from batch.template import MessagesTemplate, MissingField, PromptTemplate
+from batch.rows.template import MessagesTemplate, MissingField, PromptTemplate
 
 
 def test_a_prompt_template_makes_one_user_message() -> None:

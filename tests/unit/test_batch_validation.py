@@ -4,10 +4,10 @@ import orjson
 import pytest
 from specs import chat_line, job_spec
 
-from batch.plan import make_plan
-from batch.request import Request
+from batch.planning.plan import make_plan
+from batch.planning.validation import find_failures, prompt_characters, validate
 from batch.result import RowFailure
-from batch.validation import find_failures, prompt_characters, validate
+from batch.rows.request import Request
 
 ROWS = [
     chat_line("a"),

@@ -3,8 +3,8 @@ from uuid import uuid4
 import pytest
 
 from batch.errors import JobFailed, UsageError
-from batch.workspace import DatasetFile, DatasetRecord, JobPointer, Origin, Workspace
-from connectors.registry import open_store
+from batch.workspace.store import DatasetFile, DatasetRecord, JobPointer, Origin, Workspace
+from connectors.stores.registry import open_store
 
 AT = "2026-01-31T11:30:00.000000Z"
 

@@ -105,8 +105,8 @@ def test_our_start_is_the_first_admission_of_any_engine(tmp_path: Path) -> None:
     logs = tmp_path / "_job/logs"
     logs.mkdir(parents=True)
     (logs / "attempt-00000001.log").write_text(
-        "2026-11-24 02:39:39,000 INFO pipelines.replica: first row admitted\n"
-        "(pid=2) 2026-11-24 02:39:38,500 INFO pipelines.replica: first row admitted\n"
+        "2026-11-24 02:39:39,000 INFO pipelines.shards.runner: first row admitted\n"
+        "(pid=2) 2026-11-24 02:39:38,500 INFO pipelines.shards.runner: first row admitted\n"
     )
     assert first_admission(tmp_path) == datetime(2026, 11, 24, 2, 39, 38, 500_000).timestamp()  # noqa: DTZ001 - a log's
 
@@ -115,7 +115,9 @@ def test_our_rows_are_safe_when_their_commit_is(tmp_path: Path) -> None:
     commits, logs = tmp_path / "output/_job/commits", tmp_path / "output/_job/logs"
     for folder in (commits, logs):
         folder.mkdir(parents=True)
-    (logs / "attempt-00000001.log").write_text("2026-11-24 02:39:38,500 INFO pipelines.replica: first row admitted\n")
+    (logs / "attempt-00000001.log").write_text(
+        "2026-11-24 02:39:38,500 INFO pipelines.shards.runner: first row admitted\n"
+    )
     for name in ("b.json", "a.json"):
         (commits / name).touch()
         time.sleep(0.02)  # nobody can set the time of a file's last change

@@ -148,10 +148,14 @@ def test_to_count_changes_no_step(kind: str, model: str, tmp_path: Path, monkeyp
 
     from benchmarks import measured_scheduler
     from benchmarks.simulated_engine import Device, new_scheduler
-    from pipelines.engines import final_only
+    from pipelines.engines.vllm import final_output_scheduler
 
     monkeypatch.setenv(STEPS_FOLDER, str(tmp_path / "steps"))
-    plain = next(getattr(module, kind) for module in (final_only, async_scheduler, scheduler) if hasattr(module, kind))
+    plain = next(
+        getattr(module, kind)
+        for module in (final_output_scheduler, async_scheduler, scheduler)
+        if hasattr(module, kind)
+    )
     done = []
     for one in (plain, getattr(measured_scheduler, f"Measured{kind}")):
         busy = new_scheduler(model, Device(kv_tokens=12 * 32, max_num_seqs=8, max_num_batched_tokens=64), one)

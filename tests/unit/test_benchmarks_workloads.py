@@ -7,7 +7,7 @@ import orjson
 import pytest
 from specs import job_spec
 
-from batch.request import Decoder, Request
+from batch.rows.request import Decoder, Request
 from benchmarks.workloads import (
     Workload,
     write_chat,
@@ -21,7 +21,7 @@ from benchmarks.workloads import (
     write_short,
     write_tiny,
 )
-from connectors.lines import Line
+from connectors.datasets.lines import Line
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:

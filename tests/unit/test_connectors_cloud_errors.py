@@ -1,8 +1,8 @@
 import pytest
 import requests
 
-from connectors.cloud_errors import meaning
 from connectors.errors import Forbidden, NotFound, StoreError, Unavailable
+from connectors.stores.cloud.errors import meaning
 
 
 @pytest.mark.parametrize(

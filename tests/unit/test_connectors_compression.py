@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import zstandard
 
-from connectors.compression import decompressed
-from connectors.lines import CutShort
+from connectors.datasets.compression import decompressed
+from connectors.datasets.lines import CutShort
 
 TEXT = b"".join(b'{"n": %d}\n' % n for n in range(200_000))
 

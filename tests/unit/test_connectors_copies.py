@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.copies import decode_lines, encode_line
-from connectors.lines import Line
+from connectors.datasets.line_copies import decode_lines, encode_line
+from connectors.datasets.lines import Line
 
 LINES = st.builds(
     Line,

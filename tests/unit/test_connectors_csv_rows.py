@@ -2,9 +2,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from connectors.csv_rows import csv_lines
+from connectors.datasets.csv_rows import csv_lines
+from connectors.datasets.lines import Line
 from connectors.errors import UnsupportedFormat
-from connectors.lines import Line
 
 
 def csv_of(content: bytes, max_line_bytes: int = 1000, block_bytes: int = 1 << 20) -> list[Line]:

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from connectors.datasets.discovery import Apart
+from connectors.datasets.reader import InputFile, find_inputs
 from connectors.errors import BadUri, NotFound, UnsupportedFormat
-from connectors.finding import Apart
-from connectors.inputs import InputFile, find_inputs
-from connectors.store import Store
+from connectors.stores.store import Store
 
 FILES = [
     "a.jsonl",

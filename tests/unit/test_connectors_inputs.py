@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from connectors.datasets.lines import Line
+from connectors.datasets.reader import Piece, PieceReader, find_inputs, scan
 from connectors.errors import BadUri, Changed, InputError, NotFound, StoreError
-from connectors.inputs import Piece, PieceReader, find_inputs, scan
-from connectors.lines import Line
-from connectors.store import Store
+from connectors.stores.store import Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -110,7 +110,7 @@ def test_errors_travel_by_pickle_and_form_the_drawn_tree() -> None:
     assert issubclass(BadUri, ValueError)
 
 
-@pytest.mark.parametrize("module", ["connectors", "connectors.inputs", "connectors.registry"])
+@pytest.mark.parametrize("module", ["connectors", "connectors.datasets.reader", "connectors.stores.registry"])
 def test_importing_is_light(module: str) -> None:
     heavy = ["fsspec", "pyarrow", "zstandard", "s3fs", "aiohttp", "ray", "torch", "pandas", "numpy"]
     script = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"

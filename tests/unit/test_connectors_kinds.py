@@ -8,8 +8,8 @@ import pytest
 import zstandard
 from dataset_files import written
 
+from connectors.datasets.reader import scan
 from connectors.errors import UnsupportedFormat
-from connectors.inputs import scan
 
 ROW = b'{"custom_id": "a", "body": {"prompt": "x"}}'
 LINES = ROW + b"\n" + ROW.replace(b'"a"', b'"b"') + b"\n"

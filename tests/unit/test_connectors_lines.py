@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from connectors.lines import CutShort, Line, LineSplitter
+from connectors.datasets.lines import CutShort, Line, LineSplitter
 
 
 def lines_of(*blocks: bytes, max_line_bytes: int = 1000) -> list[tuple[int, Line]]:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from connectors.registry import open_store, torn_files
+from connectors.stores.registry import open_store, torn_files
 
 WRITING = """
 import sys
-from connectors.registry import open_store
+from connectors.stores.registry import open_store
 store, content = open_store(sys.argv[1]), b"x" * (4 << 20)
 print("writing", flush=True)
 for number in range(1000):

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from connectors.datasets.lines import Line
+from connectors.datasets.parquet_rows import parquet_lines
 from connectors.errors import UnsupportedFormat
-from connectors.lines import Line
-from connectors.parquet_rows import parquet_lines
 
 
 def parquet_of(table: pa.Table, start: int = 0, max_line_bytes: int = 1000, **options: Any) -> list[Line]:

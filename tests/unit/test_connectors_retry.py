@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from connectors.errors import NotFound, Unavailable
-from connectors.retry import Patience, Retried, Retry, Tally, retried, retries
+from connectors.stores.retry import Patience, Retried, Retry, Tally, retried, retries
 
 
 class Clock:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 from fast_loop import run_fast
 
-from pipelines.admission import Admission
+from pipelines.shards.admission import Admission
 
 Row = tuple[str, int]
 """How it begins, and how many engines died beside it."""

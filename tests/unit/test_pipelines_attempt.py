@@ -11,14 +11,14 @@ from engines import planned_job, rows
 from jobs import HOLDER, FakeClock, make_commit, make_spec
 
 from batch.clock import SystemClock, rfc3339
-from batch.job_store import JobStore
-from batch.lease import claim
-from batch.plan import Plan
-from batch.records import CorruptRecord, EngineReport, Epoch, Heartbeat, Progress, Stop, StopState, Tally
+from batch.jobs.lease import claim
+from batch.jobs.store import JobStore
+from batch.planning.plan import Plan
+from batch.records.objects import CorruptRecord, EngineReport, Epoch, Heartbeat, Progress, Stop, StopState, Tally
 from connectors.errors import Unavailable
-from connectors.registry import open_store
-from connectors.retry import Retry, retries
-from pipelines.attempt import JobStopped, Pulse, limit_passed
+from connectors.stores.registry import open_store
+from connectors.stores.retry import Retry, retries
+from pipelines.attempt.heartbeat import JobStopped, Pulse, limit_passed
 
 CREATED = datetime(2026, 1, 31, 11, 0, tzinfo=UTC)
 

@@ -3,8 +3,8 @@
 import pytest
 from specs import job_spec
 
-from batch.resources import ELSEWHERE, Machine
-from pipelines.cluster import Replicas, choose_replicas
+from batch.machine.resources import ELSEWHERE, Machine
+from pipelines.cluster.connect import Replicas, choose_replicas
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import vllm._custom_ops  # noqa: F401 - loads the kernels
 from vllm import ir
 from vllm.config.kernel import IrOpPriorityConfig
 
-from pipelines.engines.cpu_kernels import PROVIDER, preferred
+from pipelines.engines.vllm.cpu.kernels import PROVIDER, preferred
 
 EPSILON = 1e-5
 NORM, ADDED_NORM = (op.impls[PROVIDER] for op in (ir.ops.rms_norm, ir.ops.fused_add_rms_norm))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.engines.cpu_lora import minus_one_is_the_last_slot, slots
+from pipelines.engines.vllm.cpu.lora import minus_one_is_the_last_slot, slots
 
 
 def test_vllms_kernels_still_take_no_adapter_for_the_last_slot() -> None:

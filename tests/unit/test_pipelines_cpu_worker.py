@@ -9,7 +9,7 @@ from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCache
 from vllm.v1.kv_cache_layout import KVCacheLayout
 from vllm.v1.worker.utils import allocate_kv_cache
 
-from pipelines.engines.cpu_worker import NAME, UntouchedCacheWorker, UntouchedZeros, untouched
+from pipelines.engines.vllm.cpu.worker import NAME, UntouchedCacheWorker, UntouchedZeros, untouched
 
 MIB = 1 << 20
 BLOCKS, BLOCK_TOKENS, HEADS, HEAD_SIZE = 1024, 32, 8, 128

@@ -7,12 +7,12 @@ import orjson
 import pytest
 from jobs import make_spec
 
-from batch.request import Request
 from batch.result import Usage
+from batch.rows.request import Request
 from pipelines.engines.base import Answer
 from pipelines.engines.echo import EchoEngine, prompt_text
 from pipelines.engines.registry import start_engine
-from pipelines.sizing import Machine
+from pipelines.processes.sizing import Machine
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 

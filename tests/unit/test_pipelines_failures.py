@@ -6,8 +6,8 @@ from ray.exceptions import ActorDiedError, RayTaskError
 
 from batch.errors import InputChanged, JobFailed
 from connectors.errors import Changed, Forbidden, StoreError, Unavailable
-from pipelines.causes import first_sentence, told
-from pipelines.failures import job_failures
+from pipelines.cluster.ray_errors import job_failures
+from pipelines.errors import first_sentence, told
 
 
 def task_error(cause: Exception) -> Exception:

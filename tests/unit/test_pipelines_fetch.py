@@ -8,7 +8,7 @@ import pytest
 from stores import BUCKET
 
 from connectors.errors import Forbidden, NotFound
-from connectors.store import Store
+from connectors.stores.store import Store
 from pipelines.models.fetch import local_model
 
 

@@ -9,7 +9,7 @@ from pipelines.models.random_weights import NAMED_SHAPES, build
 if TYPE_CHECKING:
     from vllm.v1.engine import EngineCoreOutput
 
-    from pipelines.engines.final_only import FinalOnly
+    from pipelines.engines.vllm.final_output_scheduler import FinalOnly
 
 pytestmark = pytest.mark.vllm
 
@@ -24,9 +24,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(params=["FinalOnlyScheduler", "FinalOnlyAsyncScheduler"])
 def scheduler(model: str, request: pytest.FixtureRequest) -> "FinalOnly":
     from benchmarks.simulated_engine import Device, new_scheduler
-    from pipelines.engines import final_only
+    from pipelines.engines.vllm import final_output_scheduler
 
-    return new_scheduler(model, Device(kv_tokens=4096), getattr(final_only, request.param))
+    return new_scheduler(model, Device(kv_tokens=4096), getattr(final_output_scheduler, request.param))
 
 
 def add(scheduler: "FinalOnly", name: str, *, max_tokens: int, **asked: Any) -> None:
@@ -71,7 +71,7 @@ def test_a_step_that_ends_no_row_sends_nothing_at_all(scheduler: "FinalOnly") ->
 
 
 def test_the_load_is_told_now_and_then_and_kept_by_who_is_in_front(scheduler: "FinalOnly") -> None:
-    from pipelines.engines.load import LoadKeeper
+    from pipelines.engines.vllm.load import LoadKeeper
 
     keeper = LoadKeeper()
     scheduler.tell_every_s = 0.0

@@ -5,16 +5,16 @@ from engines import ScriptedEngine, ids, planned_job, rows, run_job, started
 from fast_loop import run_fast
 from jobs import ENGINE, HOLDER, FakeClock
 
-from batch.job_store import JobStore
-from batch.lease import claim
-from batch.manifest import FinalState, LedgerOpen, Manifest
-from batch.plan import Plan
-from batch.records import Stop, StopState
+from batch.jobs.lease import claim
+from batch.jobs.store import JobStore
+from batch.planning.plan import Plan
+from batch.records.manifest import FinalState, LedgerOpen, Manifest
+from batch.records.objects import Stop, StopState
 from batch.result import Usage
-from connectors.registry import open_store
+from connectors.stores.registry import open_store
+from pipelines.attempt.finalize import finalize
 from pipelines.engines.base import Answer
-from pipelines.finalize import finalize
-from pipelines.replica import Replica
+from pipelines.shards.runner import Replica
 
 STOP = Stop(StopState.CANCELLED, "enough", "2026-01-31T12:00:00.000000Z")
 

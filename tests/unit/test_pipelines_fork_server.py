@@ -14,8 +14,8 @@ from attempts import check_gone
 from processes import descendants
 from terminal import ROOT
 
-from pipelines import fork_server
-from pipelines.fork_server import ForkedContext, collector_paused
+from pipelines.processes import fork_server
+from pipelines.processes.fork_server import ForkedContext, collector_paused
 
 GONE_WITHIN_S = 10.0
 
@@ -130,7 +130,7 @@ STARTING = """
 import os
 from multiprocessing import forkserver
 from pathlib import Path
-from pipelines import fork_server
+from pipelines.processes import fork_server
 fork_server.start([], {"BATCHCTL_TEST_VALUE": "the-servers"})
 environ = Path(f"/proc/{forkserver._forkserver._forkserver_pid}/environ")
 while "forkserver" not in environ.with_name("cmdline").read_text():  # it is another program from now on
@@ -159,7 +159,7 @@ def test_the_collector_rests_for_an_import_and_works_again_after_one_that_failed
 WAITER = """
 import atexit, os, sys, time
 from pathlib import Path
-from pipelines import fork_server
+from pipelines.processes import fork_server
 import late
 
 fork_server.start([], {})

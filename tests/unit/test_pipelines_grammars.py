@@ -38,7 +38,7 @@ def row(text: str, *, compile_s: float = 0.0, token_s: float = 0.0, is_structure
 
 @pytest.fixture
 def manager() -> Any:
-    from pipelines.engines.grammars import Grammars
+    from pipelines.engines.vllm.grammars import Grammars
 
     made = Manager()
     Grammars(made, clock=lambda: made.now_s, processor_clock=lambda: made.now_s)

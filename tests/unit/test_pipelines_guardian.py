@@ -14,7 +14,7 @@ from terminal import ROOT, wait_until
 
 OWNER = """
 import subprocess, sys, time
-from pipelines.guardian import Guardian
+from pipelines.processes.reaper import Guardian
 guardian = Guardian()
 child = subprocess.Popen(
     ["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -55,7 +55,7 @@ def test_all_below_a_killed_owner_are_killed_though_ray_kills_its_children_first
 
 FINISHER = """
 import os, subprocess, sys, time
-from pipelines.guardian import FINISHES, Guardian
+from pipelines.processes.reaper import FINISHES, Guardian
 
 guardian = Guardian()
 child = subprocess.Popen([f"{FINISHES} ahead", "-c", sys.argv[1]], executable="/bin/sh", stdin=subprocess.PIPE)
@@ -85,8 +85,8 @@ def test_one_that_ends_by_itself_may_write_its_last_but_not_live_on(
 SETTLED = """
 import os, sys, tempfile, time
 from pathlib import Path
-from pipelines import fork_server, temporary
-guardian = temporary.settle("file:///out")
+from pipelines.processes import fork_server, temporary_folder
+guardian = temporary_folder.settle("file:///out")
 fork_server.start(["slow_to_import"], {})
 guardian.look()
 shm = Path(f"/dev/shm/__KMP_REGISTERED_LIB_{os.getpid()}_{os.getuid()}")

@@ -15,22 +15,22 @@ from processes import Process, descendants
 
 from batch import layout
 from batch.errors import JobFailed, UsageError
-from batch.job_store import JobStore
-from batch.records import Commit, Epoch
-from connectors.registry import open_store
-from pipelines import hosting
-from pipelines.actor import EngineActor
-from pipelines.engine_host import AHEAD_TITLE, TITLE, Assignment
-from pipelines.hosting import Ahead, Hosting
-from pipelines.journal import read_past
+from batch.jobs.store import JobStore
+from batch.records.objects import Commit, Epoch
+from connectors.stores.registry import open_store
+from pipelines.cluster.actor import EngineActor
+from pipelines.engine_process import pool
+from pipelines.engine_process.pool import Hosting, Prestarted
+from pipelines.engine_process.process import AHEAD_TITLE, TITLE, Assignment
+from pipelines.shards.journal import read_past
 
 GONE_WITHIN_S = 10.0
 
 
 @pytest.fixture(scope="module")
 def hosts() -> Hosting:
-    hosting.import_libraries(make_spec(engine="echo"))
-    return hosting.serve()
+    pool.import_libraries(make_spec(engine="echo"))
+    return pool.serve()
 
 
 def assignment(job: JobStore, *first: int) -> Assignment:
@@ -92,14 +92,14 @@ def test_a_host_begins_with_its_first_shards_unasked_and_gives_their_receipts_wh
 
 
 @pytest.mark.usefixtures("hosts")
-def test_a_host_ahead_begins_before_there_is_an_actor_and_is_the_first_ones(tmp_path: Path) -> None:
+def test_a_prestarted_host_begins_before_there_is_an_actor_and_is_the_first_ones(tmp_path: Path) -> None:
     job = planned_job(rows(600), root=str(tmp_path), engine="echo")
     earlier = {process.pid for process in hosts_alive()}
-    ahead = hosting.serve(Ahead(assignment(job, 0, 1)))
+    hosts = pool.serve(Prestarted(assignment(job, 0, 1)))
     before = commits(job, 2)
     (alone,) = [process.command for process in hosts_alive() if process.pid not in earlier]
 
-    actor = EngineActor(assignment(job, 0, 1), ahead)
+    actor = EngineActor(assignment(job, 0, 1), hosts)
     receipts = [ask(actor, shard) for shard in (0, 1)]
 
     assert [receipt["shard"] for receipt in receipts] == [[0], [1]]
@@ -110,18 +110,18 @@ def test_a_host_ahead_begins_before_there_is_an_actor_and_is_the_first_ones(tmp_
 
 
 @pytest.mark.usefixtures("hosts")
-def test_when_a_host_ahead_has_died_its_actor_is_told_and_the_next_one_gets_another(tmp_path: Path) -> None:
+def test_when_a_prestarted_host_has_died_its_actor_is_told_and_the_next_one_gets_another(tmp_path: Path) -> None:
     job = planned_job(rows(3), root=str(tmp_path), engine="echo")
     earlier = {process.pid for process in hosts_alive()}
-    ahead = hosting.serve(Ahead(assignment(job, 0)))
+    hosts = pool.serve(Prestarted(assignment(job, 0)))
     commits(job, 1)
     (host,) = [process for process in hosts_alive() if process.pid not in earlier]
     host.kill()
 
-    with hosting.ask(ahead, assignment(job)) as connection, pytest.raises(EOFError):
+    with pool.ask(hosts, assignment(job)) as connection, pytest.raises(EOFError):
         connection.recv()
 
-    assert ask(EngineActor(assignment(job), ahead), 0)["succeeded"] == [3]
+    assert ask(EngineActor(assignment(job), hosts), 0)["succeeded"] == [3]
 
 
 def test_a_host_has_the_environment_of_its_actor(
@@ -153,7 +153,7 @@ def test_an_error_that_is_none_of_ours_is_told_by_its_name(hosts: Hosting, tmp_p
 def test_a_host_whose_actor_is_gone_keeps_what_it_has_answered(hosts: Hosting, tmp_path: Path) -> None:
     job = planned_job(rows(400), root=str(tmp_path), engine="echo", engine_args={"delay_s": 1.0})  # 256 at once
     before = {process.pid for process in hosts_alive()}
-    connection = hosting.ask(hosts, assignment(job))
+    connection = pool.ask(hosts, assignment(job))
     connection.send(0)
     await_answers(job)
 
@@ -164,36 +164,36 @@ def test_a_host_whose_actor_is_gone_keeps_what_it_has_answered(hosts: Hosting, t
 
 
 @pytest.mark.usefixtures("hosts")
-def test_a_host_ahead_that_is_dismissed_keeps_what_it_has_answered(tmp_path: Path) -> None:
+def test_a_prestarted_host_that_is_dismissed_keeps_what_it_has_answered(tmp_path: Path) -> None:
     job = planned_job(rows(400), root=str(tmp_path), engine="echo", engine_args={"delay_s": 1.0})  # 256 at once
     before = {process.pid for process in hosts_alive()}
-    ahead = Ahead(assignment(job, 0))
-    hosting.serve(ahead)
+    prestarted = Prestarted(assignment(job, 0))
+    pool.serve(prestarted)
     await_answers(job)
 
-    ahead.dismiss()
+    prestarted.dismiss()
 
     check_gone(lambda: [process for process in hosts_alive() if process.pid not in before], GONE_WITHIN_S)
     assert len(read_past(job).answers) >= 256
 
 
 @pytest.mark.usefixtures("hosts")
-def test_a_host_ahead_that_is_dismissed_before_it_is_there_ends_when_it_is(tmp_path: Path) -> None:
+def test_a_prestarted_host_that_is_dismissed_before_it_is_there_ends_when_it_is(tmp_path: Path) -> None:
     job = planned_job(rows(3), root=str(tmp_path), engine="echo")
     before = {process.pid for process in hosts_alive()}
-    ahead = Ahead(assignment(job, 0))
+    prestarted = Prestarted(assignment(job, 0))
 
-    ahead.dismiss()
-    ahead.fork()
+    prestarted.dismiss()
+    prestarted.fork()
 
-    assert ahead.take() is None
+    assert prestarted.take() is None
     check_gone(lambda: [process for process in hosts_alive() if process.pid not in before], GONE_WITHIN_S)
 
 
 def test_a_host_ends_with_the_connection_of_its_actor(hosts: Hosting, tmp_path: Path) -> None:
     job = planned_job(rows(3), root=str(tmp_path), engine="echo")
     before = {process.pid for process in hosts_alive()}
-    connection = hosting.ask(hosts, assignment(job))
+    connection = pool.ask(hosts, assignment(job))
     connection.send(0)
     assert connection.recv()[0] == 0
     (host,) = [process for process in hosts_alive() if process.pid not in before]

@@ -10,17 +10,17 @@ from fast_loop import run_fast
 from faults import Wrapped
 
 from batch import layout
-from batch.job_store import JobStore
-from batch.records import Crash
-from batch.request import Request
+from batch.jobs.store import JobStore
+from batch.planning.shard_rows import read_rows
+from batch.records.objects import Crash
 from batch.result import Code, Usage
-from batch.rows import read_rows
+from batch.rows.request import Request
+from connectors.datasets.reader import PieceReader
 from connectors.errors import Unavailable
-from connectors.inputs import PieceReader
-from connectors.registry import open_store
+from connectors.stores.registry import open_store
 from pipelines.engines.base import Answer, EngineDead
-from pipelines.journal import KeptAnswer, RowKey, decode_segment, encode_segment, read_past, row_key
-from pipelines.replica import Replica
+from pipelines.shards.journal import KeptAnswer, RowKey, decode_segment, encode_segment, read_past, row_key
+from pipelines.shards.runner import Replica
 
 KEPT = [
     KeptAnswer(RowKey(0, 1, "ab"), Answer(200, '{"text": "é\u2028"}'.encode(), Usage(1, 2, 3))),

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pipelines import fork_server
-from pipelines.engines.last_words import FATAL_LOGGERS, LastWords
+from pipelines.engines.vllm.last_words import FATAL_LOGGERS, LastWords
+from pipelines.processes import fork_server
 
 CORE, WORKERS = map(logging.getLogger, FATAL_LOGGERS)
 

@@ -12,10 +12,10 @@ from engines import output, planned_job
 from fast_loop import run_fast
 
 from batch.errors import JobFailed
-from batch.request import CHAT, Request
 from batch.result import Code, Usage
+from batch.rows.request import CHAT, Request
 from pipelines.engines.base import Answer
-from pipelines.engines.openai import OpenAIEngine
+from pipelines.engines.openai.engine import OpenAIEngine
 from pipelines.engines.retries import BUSY_TRIES, FAILED_TRIES
 
 

@@ -12,10 +12,10 @@ from engines import output, planned_job
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.request import CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, Request
 from batch.result import Code, Usage
-from connectors.registry import open_store
-from pipelines.engines.openai_answers import retry_after_s
+from batch.rows.request import CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, Request
+from connectors.stores.registry import open_store
+from pipelines.engines.openai.answers import retry_after_s
 
 MODELS = {"object": "list", "data": [{"id": "m", "object": "model"}]}
 

@@ -9,11 +9,11 @@ import pytest
 from engines import ScriptedEngine, chat, ids, planned_job, request, run_job, run_shards
 from fast_loop import run_fast
 
-from batch.job_store import JobStore
-from batch.request import Request
-from pipelines import replica
-from pipelines.ordering import beginning, rank
-from pipelines.replica import Replica
+from batch.jobs.store import JobStore
+from batch.rows.request import Request
+from pipelines.shards import runner
+from pipelines.shards.priority import beginning, rank
+from pipelines.shards.runner import Replica
 
 WINDOW = 64
 
@@ -93,7 +93,7 @@ def test_at_the_end_of_a_job_the_longest_rows_are_asked_first() -> None:
 
 
 def test_before_the_end_of_a_job_its_rows_are_not_asked_by_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replica, "TARGET_OPEN_ROWS", 20)
+    monkeypatch.setattr(runner, "TARGET_OPEN_ROWS", 20)
     texts = [f"{number:03d}" for number in range(60)]
     lines = [chat(text, text, max_tokens=512 if number % 2 else 32) for number, text in enumerate(texts)]
     job = planned_job(lines, shard_rows=20)

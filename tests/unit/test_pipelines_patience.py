@@ -8,10 +8,10 @@ import pytest
 from engines import ScriptedEngine, ids, output, planned_job, replica_of, row, run_shards
 from fast_loop import run_fast
 
-from batch.job_store import JobStore
-from batch.records import Stop, StopState
-from pipelines.patience import LONGEST_STEP_S, Patience
-from pipelines.replica import Replica
+from batch.jobs.store import JobStore
+from batch.records.objects import Stop, StopState
+from pipelines.shards.row_timeout import LONGEST_STEP_S, Patience
+from pipelines.shards.runner import Replica
 
 FOR_EVER_S = 1e9
 

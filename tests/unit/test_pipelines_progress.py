@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from jobs import make_commit
 
-from batch.records import EngineLoad, EngineReport, Progress, Tally
-from pipelines.progress import ProgressFold, log_line
+from batch.records.objects import EngineLoad, EngineReport, Progress, Tally
+from pipelines.attempt.progress import ProgressFold, log_line
 
 
 def report(phase: str = "running", **open_shards: Tally) -> EngineReport:

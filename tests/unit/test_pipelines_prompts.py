@@ -10,8 +10,8 @@ from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.entrypoints.launchers.run_batch import make_arg_parser
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-from batch.request import CHAT, COMPLETIONS, Request
-from pipelines.engines.prompts import MAX_TOKENS_AHEAD, PromptsAhead
+from batch.rows.request import CHAT, COMPLETIONS, Request
+from pipelines.engines.vllm.prerender import MAX_TOKENS_AHEAD, PromptsAhead
 from pipelines.models import ARITHMETIC_MODEL
 
 TOOLS = [{"type": "function", "function": {"name": "add"}}]

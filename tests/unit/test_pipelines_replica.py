@@ -25,15 +25,15 @@ from engines import (
 from fast_loop import run_fast
 
 from batch.errors import JobFailed
-from batch.job_store import JobStore
+from batch.jobs.store import JobStore
 from batch.layout import PartKind
-from batch.records import Commit, EngineReport, Part, Stop, StopState, Tally
-from batch.request import Request
+from batch.records.objects import Commit, EngineReport, Part, Stop, StopState, Tally
 from batch.result import Code, Usage
-from connectors.registry import open_store
+from batch.rows.request import Request
+from connectors.stores.registry import open_store
 from pipelines.engines.base import Answer, Engine, EngineDead
 from pipelines.engines.echo import EchoEngine
-from pipelines.replica import Replica
+from pipelines.shards.runner import Replica
 
 PART_KINDS: tuple[PartKind, ...] = ("results", "errors")
 CANCEL = Stop(StopState.CANCELLED, "enough", "2026-01-31T12:00:00.000000Z")

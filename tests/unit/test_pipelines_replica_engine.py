@@ -3,9 +3,9 @@
 from engines import planned_job, run_shards
 from fast_loop import run_fast
 
-from batch.records import Commit
+from batch.records.objects import Commit
 from pipelines.engines.base import Engine
-from pipelines.replica import Replica
+from pipelines.shards.runner import Replica
 
 
 def test_rows_that_cannot_reach_an_engine_wait_for_none() -> None:

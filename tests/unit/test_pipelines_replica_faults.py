@@ -4,8 +4,8 @@ import pytest
 from engines import ScriptedEngine, answered, output, planned_job, rows, run_job
 
 from batch.errors import JobFailed
-from batch.request import Request
 from batch.result import Usage
+from batch.rows.request import Request
 from pipelines.engines.base import Answer
 
 

@@ -13,10 +13,10 @@ from engines import ScriptedEngine, rows, started
 from jobs import make_spec
 
 from batch.errors import InputChanged
-from batch.job_store import JobStore
-from batch.plan import make_plan
-from connectors.store import Store
-from pipelines.replica import Replica
+from batch.jobs.store import JobStore
+from batch.planning.plan import make_plan
+from connectors.stores.store import Store
+from pipelines.shards.runner import Replica
 
 CONTENT = b"".join(orjson.dumps(row) + b"\n" for row in rows(4))
 FILES = {"in.jsonl": CONTENT, "in.jsonl.gz": gzip.compress(CONTENT)}

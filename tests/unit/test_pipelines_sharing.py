@@ -8,10 +8,10 @@ import pytest
 from engines import ScriptedEngine, answered, chat, ids, output, planned_job, refused, request, run_job
 from fast_loop import run_fast
 
-from batch.request import Request
 from batch.result import Code, Usage
+from batch.rows.request import Request
 from pipelines.engines.base import Answer
-from pipelines.sharing import ENTRY_BYTES, SharedAnswers, request_key
+from pipelines.shards.dedup import ENTRY_BYTES, SharedAnswers, request_key
 
 
 def test_rows_that_ask_the_same_are_answered_once_across_shards() -> None:

@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import pytest
 
-from batch import resources
-from pipelines import sizing
-from pipelines.sizing import (
+from batch.machine import resources
+from pipelines.processes import sizing
+from pipelines.processes.sizing import (
     GIB,
     Machine,
     claim_share,
@@ -24,9 +24,12 @@ from pipelines.sizing import (
     this_machine,
 )
 
-CLAIMING = (
-    "import sys; from pipelines.sizing import claim_share; print(claim_share(sys.argv[1], 2), flush=True); input()"
-)
+CLAIMING = """
+import sys
+from pipelines.processes.sizing import claim_share
+print(claim_share(sys.argv[1], 2), flush=True)
+input()
+"""
 
 
 def test_one_engine_gets_the_whole_machine() -> None:

@@ -1,6 +1,6 @@
 """The source of planned shards, without a cluster."""
 
-from pipelines.source import SHARD_SCHEMA, PlannedShards
+from pipelines.cluster.source import SHARD_SCHEMA, PlannedShards
 
 
 def test_one_task_streams_one_block_of_one_row_per_shard_in_order() -> None:

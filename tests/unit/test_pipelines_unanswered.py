@@ -7,19 +7,19 @@ from engines import ScriptedEngine, answered, chat, ids, output, planned_job, re
 from fast_loop import run_fast
 from jobs import ENGINE, HOLDER, FakeClock
 
-from batch.continuation import continue_plan, continue_spec
 from batch.errors import UsageError
-from batch.job_store import JobStore
-from batch.lease import claim
-from batch.manifest import FinalState, Manifest, reason_of
-from batch.records import Stop, StopState
-from batch.request import Request
-from connectors.registry import open_store
+from batch.jobs.lease import claim
+from batch.jobs.store import JobStore
+from batch.records.manifest import FinalState, Manifest, reason_of
+from batch.records.objects import Stop, StopState
+from batch.rows.request import Request
+from batch.submission.retry_failed import continue_plan, continue_spec
+from connectors.stores.registry import open_store
+from pipelines.attempt.finalize import finalize
+from pipelines.attempt.unanswered import end_rows, standing_plan
 from pipelines.engines.base import Answer
-from pipelines.finalize import finalize
-from pipelines.journal import read_past
-from pipelines.replica import Replica
-from pipelines.unanswered import end_rows, standing_plan
+from pipelines.shards.journal import read_past
+from pipelines.shards.runner import Replica
 
 STATES = [(StopState.CANCELLED, "cancelled"), (StopState.EXPIRED, "expired"), (StopState.FAILED, "cancelled")]
 

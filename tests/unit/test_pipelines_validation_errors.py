@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from batch.parameters import Problem
 from batch.result import Code
+from batch.spec.parameters import Problem
 from pipelines.engines.validation_errors import first_problem, told_by_server
 
 

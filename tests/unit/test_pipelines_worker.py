@@ -15,16 +15,17 @@ from engines import planned_job, row, rows
 from jobs import ENGINE, HOLDER, FakeClock, make_commit
 
 from batch.clock import SystemClock
-from batch.continuation import continue_spec
 from batch.errors import InvalidInput, JobHeld, JobNotFound
-from batch.job_store import JobStore
-from batch.lease import claim, this_process
-from batch.manifest import Closing, close_ledger
-from batch.records import Heartbeat, Holder, Progress, Stop, StopState
+from batch.jobs.lease import claim, this_process
+from batch.jobs.store import JobStore
+from batch.records.manifest import Closing, close_ledger
+from batch.records.objects import Heartbeat, Holder, Progress, Stop, StopState
 from batch.result import Code
-from connectors.registry import open_store
-from pipelines.attempt import JobStopped, Pulse
-from pipelines.worker import attend, parse_options, plan_job
+from batch.submission.retry_failed import continue_spec
+from connectors.stores.registry import open_store
+from pipelines.attempt.heartbeat import JobStopped, Pulse
+from pipelines.run import plan_job
+from pipelines.worker import attend, parse_options
 
 WORKER = (sys.executable, "-m", "pipelines.worker")
 CLOSING = Closing(ENGINE, 1, "2026-01-31T11:00:00.000000Z", "2026-01-31T12:00:00.000000Z")

@@ -20,15 +20,15 @@ import pyarrow.parquet as pq
 import pytest
 from specs import FILE, chat_line, job_spec, line_of
 
-from batch.engine_arguments import command_line_words
 from batch.errors import BatchError, UsageError
-from batch.plan import make_plan
-from batch.request import ENDPOINTS, Decoder
+from batch.planning.plan import make_plan
 from batch.result import Code, RowFailure, printable
-from batch.workspace import checked_id
+from batch.rows.request import ENDPOINTS, Decoder
+from batch.spec.engine_arguments import command_line_words
+from batch.workspace.store import checked_id
+from connectors.datasets.reader import find_inputs, scan
 from connectors.errors import BadUri, Forbidden, InputError, StoreError, UnsupportedFormat
-from connectors.inputs import find_inputs, scan
-from connectors.registry import locate, open_store
+from connectors.stores.registry import locate, open_store
 
 ROOT = Path(__file__).parents[2]
 SECRET = b'{"prompt":"secret"}\n'

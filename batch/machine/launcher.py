@@ -1,0 +1,104 @@
+"""Starts the worker of a job as a process of its own. Knows nothing of what a worker does, and waits for none."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from batch import layout
+from batch.errors import UsageError
+from batch.machine.private_folder import make_below
+from batch.settings import state_folder
+from connectors.uri import parse_uri
+
+WORKER_MODULE = "pipelines.worker"
+PACKAGES = ("batch", "connectors", "pipelines")
+
+
+def start_worker(
+    output_uri: str,
+    *,
+    foreground: bool,
+    replicas: str | None = None,
+    ray_address: str | None = None,
+    log: Path,
+    module: str = WORKER_MODULE,
+) -> subprocess.Popen[bytes]:
+    """`python -m pipelines.worker --job URI`, its stdout and stderr appended to `log`.
+
+    In the foreground its stdin is a pipe, whose end tells the worker that this process is gone; in the background
+    it has a session of its own and outlives this process.
+    """
+    # -P: a folder named `pipelines` where the user happens to stand must not be taken for ours.
+    command = [sys.executable, "-P", "-m", module, "--job", output_uri]
+    command += ["--replicas", replicas] if replicas else []
+    command += ["--ray-address", ray_address] if ray_address else []
+    command += ["--foreground"] if foreground else []
+    with _opened(log) as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE if foreground else subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=_environment(),
+            start_new_session=not foreground,
+        )
+
+
+def log_path(output_uri: str, *, job_id: str, attempt: int) -> Path:
+    """Where the log of an attempt lies: under a local output, else with the user."""
+    output = parse_uri(output_uri)
+    if output.scheme == "file":
+        return Path(output.path) / layout.log(attempt)
+    return _users_own() / "logs" / job_id / Path(layout.log(attempt)).name
+
+
+def _users_own() -> Path:
+    """The state folder; where the home cannot be written, as a service's often cannot, one in the temporary folder."""
+    folder = state_folder()
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
+        return folder
+    return Path(tempfile.gettempdir(), f"batchctl-state-{os.getuid()}")
+
+
+def _opened(log: Path) -> BinaryIO:
+    """Open the log to append to it: one with the user for that user alone, one in the output as the output is."""
+    top = _users_own()
+    if not log.is_relative_to(top):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log.open("ab")
+    make_below(top, log.parent)
+    return os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600), "ab")
+
+
+def _environment() -> dict[str, str]:
+    """Ours, in which the packages beside this one are found from any folder, also from a source tree.
+
+    The safe path is for what the worker starts, and what that starts: the folder that the user stands in, where a
+    folder may have the name of one of ours, is no place for modules.
+    """
+    own = {"PYTHONSAFEPATH": "1"}
+    root, inherited = str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")
+    if root != sysconfig.get_path("purelib"):
+        own["PYTHONPATH"] = f"{root}{os.pathsep}{inherited}" if inherited else root
+    elif inherited:
+        check_python_path(inherited.split(os.pathsep), Path(root))
+    return os.environ | own
+
+
+def check_python_path(folders: Sequence[str], root: Path) -> None:
+    """Raise UsageError where a package in one of the folders, which come first, hides one of ours, below `root`."""
+    for folder in map(Path, folders):
+        for name in (f"{package}{end}" for package in PACKAGES for end in (".py", "/__init__.py")):
+            if (folder / name).is_file() and folder.resolve() != root:
+                raise UsageError(
+                    f"PYTHONPATH={folder}: {folder / name} hides batchctl's own package of that name; take the folder "
+                    "out of PYTHONPATH, or give the file another name"
+                )

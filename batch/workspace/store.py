@@ -1,0 +1,208 @@
+"""A workspace: the datasets and the job pointers of a group of people, as create-only objects under one URI.
+
+    datasets/<id>/dataset.json   what the dataset is; its files lie beside it, written before it
+    jobs/<job id>.json           where the job's output lies
+
+A job's output is a dataset, with the job's own objects inside. Knows nothing of workers and states.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Literal, TypeVar
+
+from batch import layout
+from batch.errors import JobFailed, UsageError
+from batch.records.objects import decode_record, encode_record
+from batch.settings import read_settings
+from connectors.errors import NotFound
+from connectors.stores.registry import open_store
+from connectors.stores.store import Store, create_once
+from connectors.uri import join, parse_uri
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_DATASETS, _JOBS = "datasets/", "jobs/"
+_DATASET_FILE = "dataset.json"
+
+Collection = Literal["datasets", "batchInferenceJobs"]
+T = TypeVar("T")
+
+
+class Origin(StrEnum):
+    """Where a dataset's lines come from."""
+
+    STORED = "stored"  # files in the workspace
+    EXTERNAL = "external"  # files somewhere else, not copied
+    JOB = "job"  # the output of a job
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFile:
+    """One file of a stored dataset, by its name in the dataset's folder."""
+
+    name: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRecord:
+    """What a workspace knows of a dataset. `rows` are non-blank lines, None where nobody counted."""
+
+    dataset_id: str
+    origin: Origin
+    created_at: str
+    created_by: str = ""
+    display_name: str = ""
+    files: tuple[DatasetFile, ...] = ()
+    rows: int | None = None
+    external_uri: str = ""
+    source_job_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobPointer:
+    """Where a job lives."""
+
+    job_id: str
+    output: str
+
+
+class Workspace:
+    """The datasets and jobs under one URI, named by one account. UsageError for an id that is none."""
+
+    def __init__(self, uri: str | None = None, account_id: str | None = None) -> None:
+        """None: the BATCHCTL_WORKSPACE and BATCHCTL_ACCOUNT_ID variables, the profile, then the user's own."""
+        settings = read_settings({"workspace": uri or "", "account_id": account_id or ""})
+        self.account_id = settings.account_id
+        self._uri = parse_uri(settings.workspace)
+        self._store: Store = open_store(str(self._uri))
+
+    @property
+    def uri(self) -> str:
+        """The canonical URI."""
+        return str(self._uri)
+
+    def full_name(self, collection: Collection, own_id: str) -> str:
+        """`accounts/<account>/<collection>/<id>`."""
+        return f"accounts/{self.account_id}/{collection}/{own_id}"
+
+    def bare_id(self, collection: Collection, given: str) -> str:
+        """The id in `x` or in its full name. UsageError for what is no id, or of another account or collection."""
+        prefix, own_id = given[: given.rfind("/") + 1], given[given.rfind("/") + 1 :]
+        if prefix not in ("", self.full_name(collection, "")):
+            raise UsageError(f"{given!r}: expected an id or {self.full_name(collection, '<id>')}.")
+        return checked_id(own_id)
+
+    # --- datasets ---
+
+    def dataset_uri(self, dataset_id: str) -> str:
+        """The folder of a dataset, whether or not it exists."""
+        return str(join(self._uri, "datasets", checked_id(dataset_id)))
+
+    def create_dataset(self, record: DatasetRecord, files: Mapping[str, bytes] | None = None) -> DatasetRecord:
+        """Store the files, then the record that makes them a dataset; the record that stands.
+
+        JobFailed when other bytes stand under a file's name.
+        """
+        folder = _folder(record.dataset_id)
+        for name, content in (files or {}).items():
+            if not self._store.create(folder + name, content) and self._store.get(folder + name) != content:
+                raise JobFailed(f"{self.uri}/{folder}{name} holds other bytes; delete that dataset or use another id.")
+        key = folder + _DATASET_FILE
+        return decode_record(DatasetRecord, create_once(self._store, key, encode_record(record)), key=key)
+
+    def dataset(self, dataset_id: str) -> DatasetRecord | None:
+        """A dataset's record; None when there is none."""
+        return self._read(DatasetRecord, _folder(dataset_id) + _DATASET_FILE)
+
+    def datasets(self, starting_with: str = "") -> list[DatasetRecord]:
+        """All datasets whose id starts so, by id. Costs one listing of every object of them."""
+        keys = (found.key for found in self._store.list(_DATASETS + starting_with))
+        records = (self._read(DatasetRecord, key) for key in keys if _is_dataset(key))
+        return [record for record in records if record is not None]
+
+    def rename_dataset(self, dataset_id: str, display_name: str) -> DatasetRecord | None:
+        """Change the label, the one thing of a dataset that changes; the last writer wins. None: no such dataset."""
+        record = self.dataset(dataset_id)
+        if record is None:
+            return None
+        renamed = replace(record, display_name=display_name)
+        self._store.put(_folder(dataset_id) + _DATASET_FILE, encode_record(renamed))
+        return renamed
+
+    def delete_dataset(self, dataset_id: str) -> None:
+        """Remove the record first, then every object of the dataset; an external one's files stay. Absent is fine."""
+        folder = _folder(dataset_id)
+        self._store.delete(folder + _DATASET_FILE)
+        for key in [found.key for found in self._store.list(folder)]:
+            self._store.delete(key)
+
+    def inputs_of(self, dataset_id: str) -> tuple[str, ...]:
+        """The URIs or patterns to read the dataset by. UsageError: no such dataset, or a job still writes it."""
+        record = self.dataset(dataset_id)
+        if record is None:
+            raise UsageError(
+                f"There is no dataset {dataset_id!r} in {self.uri}; `Dataset.sync()` or `create` makes one."
+            )
+        if record.origin is Origin.EXTERNAL:
+            return (record.external_uri,)
+        folder = parse_uri(self.dataset_uri(dataset_id))
+        if record.origin is Origin.STORED:
+            return tuple(str(join(folder, file.name)) for file in record.files)
+        if self._get(_folder(dataset_id) + layout.MANIFEST) is None:
+            raise UsageError(f"Dataset {dataset_id!r} is not ready: its job {record.source_job_id!r} has not ended.")
+        return (str(join(folder, "results")),)
+
+    # --- jobs ---
+
+    def create_job(self, pointer: JobPointer) -> JobPointer:
+        """The pointer that stands."""
+        key = _job_key(pointer.job_id)
+        return decode_record(JobPointer, create_once(self._store, key, encode_record(pointer)), key=key)
+
+    def job(self, job_id: str) -> JobPointer | None:
+        """Where a job lives; None when this workspace has no such job."""
+        return self._read(JobPointer, _job_key(job_id))
+
+    def jobs(self) -> Iterator[JobPointer]:
+        """All jobs by id."""
+        for found in self._store.list(_JOBS):
+            pointer = self._read(JobPointer, found.key)
+            if pointer is not None:
+                yield pointer
+
+    def delete_job(self, job_id: str) -> None:
+        """Forget where a job lives; its output stays. Absent is fine."""
+        self._store.delete(_job_key(job_id))
+
+    def _read(self, kind: type[T], key: str) -> T | None:
+        content = self._get(key)
+        return None if content is None else decode_record(kind, content, key=key)
+
+    def _get(self, key: str) -> bytes | None:
+        try:
+            return self._store.get(key)
+        except NotFound:
+            return None
+
+
+def checked_id(given: str) -> str:
+    """The id itself. UsageError for one that is no id."""
+    if not _ID.fullmatch(given):
+        raise UsageError(f"id {given!r}: expected 1 to 64 letters, digits, '_' or '-'.")
+    return given
+
+
+def _folder(dataset_id: str) -> str:
+    return f"{_DATASETS}{checked_id(dataset_id)}/"
+
+
+def _job_key(job_id: str) -> str:
+    return f"{_JOBS}{checked_id(job_id)}.json"
+
+
+def _is_dataset(key: str) -> bool:
+    return key.count("/") == _DATASETS.count("/") + 1 and key.endswith(f"/{_DATASET_FILE}")

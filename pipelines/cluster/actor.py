@@ -1,0 +1,59 @@
+"""The callable that Ray Data runs in each engine actor: it asks its host for shards and hands the receipts on.
+
+Knows nothing of engines, and of how shards are chosen.
+"""
+
+import asyncio
+import os
+from concurrent.futures import Future
+from dataclasses import asdict
+from threading import Thread
+from typing import Any, NoReturn
+
+import pyarrow as pa
+
+from batch.jobs.store import JobStore
+from pipelines.engine_process import pool
+from pipelines.engine_process.pool import Hosting
+from pipelines.engine_process.process import ENGINE_DEAD_EXIT, Assignment, Outcome, Receipt
+from pipelines.processes import temporary_folder
+
+
+class EngineActor:
+    """Answers shards: `{"shard": [n]}` in, one receipt out, when the shard is committed."""
+
+    def __init__(self, assignment: Assignment, hosts: Hosting | None) -> None:
+        """`hosts`: where hosts are asked for on this machine; None where nobody is known who has any."""
+        if hosts is None:
+            self._guardian = temporary_folder.settle(assignment.job_uri)
+            pool.import_libraries(JobStore.open(assignment.job_uri).spec())
+            self._guardian.look()
+            hosts = pool.serve()
+        try:
+            self._host = pool.ask(hosts, assignment)
+        except (EOFError, OSError):
+            os._exit(ENGINE_DEAD_EXIT)
+        self._asked: dict[int, Future[Receipt]] = {}
+        Thread(target=self._listen, name="host", daemon=True).start()
+
+    async def __call__(self, block: pa.Table) -> dict[str, list[Any]]:
+        shard = block.column("shard")[0].as_py()
+        answer: Future[Receipt] = Future()
+        answer.set_running_or_notify_cancel()  # from now on nobody can cancel it
+        self._asked[shard] = answer
+        self._host.send(shard)
+        receipt = await asyncio.wrap_future(answer)
+        return {name: [value] for name, value in asdict(receipt).items()}
+
+    def _listen(self) -> NoReturn:
+        """Hand on what the host sends. When the host is gone this process goes too, and Ray starts another one."""
+        while True:
+            try:
+                heard: tuple[int, Outcome] = self._host.recv()
+            except (EOFError, OSError):
+                os._exit(ENGINE_DEAD_EXIT)
+            shard, outcome = heard
+            if isinstance(outcome, Receipt):
+                self._asked.pop(shard).set_result(outcome)
+            else:
+                self._asked.pop(shard).set_exception(outcome)
