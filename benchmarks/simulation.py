@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from batch.jobs.prefix_clustering import bring_together
+from batch.jobs.prefix_clustering import cluster_by_prefix
 from batch.jobs.store import JobStore
 from batch.planning.plan import make_plan
 from batch.spec.job_spec import JobSpec
@@ -23,7 +23,7 @@ from benchmarks.tables import table
 from benchmarks.workloads import SERVED_MODEL, Workload
 from pipelines.cluster.graph import shards_at_once
 from pipelines.models.random_weights import NAMED_SHAPES, build
-from pipelines.shards.runner import Replica
+from pipelines.shards.runner import ShardRunner
 
 Returned = TypeVar("Returned")
 
@@ -84,7 +84,7 @@ async def simulate(workload: Workload, model: str, device: Device, *, engines: i
     simulated = [SimulatedEngine(model, device, tokenize) for _ in range(engines)]
     loaded = asyncio.Event()  # as with an engine that has weights to load, rows stand in line when it is ready
     replicas = [
-        Replica(job, _started(engine, loaded), epoch=1, name=f"r{number}", replicas=engines)
+        ShardRunner(job, _started(engine, loaded), epoch=1, name=f"r{number}", replicas=engines)
         for number, engine in enumerate(simulated)
     ]
     dealing = asyncio.ensure_future(_deal(job, replicas))
@@ -110,7 +110,7 @@ async def _let_time_pass(engines: Sequence[SimulatedEngine]) -> float:
         engines[number].end_step()
 
 
-async def _deal(job: JobStore, replicas: Sequence[Replica]) -> None:
+async def _deal(job: JobStore, replicas: Sequence[ShardRunner]) -> None:
     plan = job.plan()
     assert plan is not None
     at_once = shards_at_once(plan, range(len(plan.shards)))
@@ -168,7 +168,7 @@ def _planned_job(workload: Workload, engines: int) -> JobStore:
     job = JobStore.open(spec.output)
     job.create_spec(spec)
     plan = make_plan(spec, max_replicas=engines)
-    job.create_plan(bring_together(job, plan, engines=engines))
+    job.create_plan(cluster_by_prefix(job, plan, engines=engines))
     return job
 
 

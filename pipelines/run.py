@@ -14,7 +14,7 @@ import orjson
 from batch.clock import SystemClock
 from batch.errors import InvalidInput
 from batch.jobs.audit import waiting_shards
-from batch.jobs.prefix_clustering import bring_together
+from batch.jobs.prefix_clustering import cluster_by_prefix
 from batch.jobs.store import JobStore
 from batch.planning.plan import Plan, make_plan
 from batch.planning.validation import find_failures
@@ -89,7 +89,7 @@ def plan_job(job: JobStore, pulse: Pulse, *, engines: int) -> Plan:
                 f"(--on-invalid fail; `batchctl validate` lists every bad line)",
                 failures,
             )
-    plan = bring_together(job, plan, engines=engines, heed=pulse.heed)
+    plan = cluster_by_prefix(job, plan, engines=engines, heed=pulse.heed)
     if plan.copies:
         logger.info("rows that share a prefix stand far apart: they are clustered in %d shards", len(plan.copies))
     return job.create_plan(plan)

@@ -18,11 +18,11 @@ from batch.records.objects import Epoch
 from pipelines.attempt.heartbeat import JobStopped
 from pipelines.cluster import own_cluster
 from pipelines.processes import fork_server, job_log
-from pipelines.processes.reaper import Guardian
+from pipelines.processes.reaper import Reaper
 
 if TYPE_CHECKING:
     from pipelines.cluster.connect import Replicas
-    from pipelines.engine_process.pool import Hosting, Prestarted
+    from pipelines.engine_process.pool import PoolAddress, Prestarted
 
 HOSTS_END_WITHIN_S = 5.0
 
@@ -32,7 +32,7 @@ class Engines:
     """What is there when all is up. `hosts`: where actors of this machine ask for theirs; None at a Ray address."""
 
     replicas: "Replicas"
-    hosts: "Hosting | None"
+    hosts: "PoolAddress | None"
 
 
 class Startup:
@@ -54,23 +54,23 @@ class Startup:
         self._replicas, self._ray_address, self._on_death = replicas, ray_address, on_death
         self._is_local = ray_address is None
         self._machine = resources.this_machine() if self._is_local else resources.ELSEWHERE
-        self._guardian = Guardian()
+        self._reaper = Reaper()
         self._expected: Replicas
         self._connected: Future[None]
         self._prestarted: Prestarted | None = None
-        self._hosts: Hosting | None = None
+        self._hosts: PoolAddress | None = None
 
     def begin(self) -> int:
         """Begin with the engine's libraries and with Ray; return how many engines there will be, at most."""
         from pipelines.engine_process import pool
 
         if self._is_local:
-            self._guardian = own_cluster.settle(self._job.uri)  # before Ray is imported, which looks at it
+            self._reaper = own_cluster.settle(self._job.uri)  # before Ray is imported, which looks at it
             # After Ray's shutdown, which is registered later and ends the actors: whoever sees this process gone, as
             # the next attempt, finds what its hosts have kept.
             atexit.register(fork_server.await_ends, HOSTS_END_WITHIN_S)
             pool.import_libraries(self._spec)
-        self._guardian.look()
+        self._reaper.look()
         from pipelines.cluster import connect
 
         self._expected = connect.choose_replicas(self._spec, self._replicas, self._machine)
@@ -91,7 +91,7 @@ class Startup:
             return
         takes_every_gpu = self._expected.gpus == self._machine.gpus  # so Ray need not choose
         if takes_every_gpu:
-            first = graph.assign_ahead(self._job, plan, waiting, claim=self._claim, replicas=self._expected)
+            first = graph.assign_prestarted(self._job, plan, waiting, claim=self._claim, replicas=self._expected)
             self._prestarted = pool.Prestarted(first) if first else None
         self._hosts = pool.serve(self._prestarted)
 
@@ -102,7 +102,7 @@ class Startup:
         try:
             connect.await_connection(self._connected, heed=heed)
             job_log.begin_again()
-            self._guardian.look()
+            self._reaper.look()
             replicas = connect.choose_replicas(self._spec, self._replicas, connect.resources())
             connect.require(replicas, is_local=self._is_local, heed=heed)
         except JobStopped:

@@ -14,7 +14,7 @@ from batch.result import Code
 from batch.rows.request import Request
 from pipelines.attempt.finalize import finalize
 from pipelines.engines.base import Answer
-from pipelines.shards.runner import Replica
+from pipelines.shards.runner import ShardRunner
 
 Failing = Mapping[str, Code]
 """custom_id -> the code that the engine refuses the row with."""
@@ -35,7 +35,7 @@ def end(job: JobStore, failing: Failing | None = None) -> Manifest:
         return refused(400, code) if code else answered(request)
 
     async def run() -> None:
-        replica = Replica(job, started(ScriptedEngine(answer)), epoch=1, name="a")
+        replica = ShardRunner(job, started(ScriptedEngine(answer)), epoch=1, name="a")
         for shard in plan_of(job).shards:
             await replica.run(shard.index)
 

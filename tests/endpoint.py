@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import orjson
 from aiohttp import web
-from engines import replica_of, run_shards
+from engines import run_shards, runner_of
 from fast_loop import run_fast
 from jobs import make_spec
 
@@ -130,6 +130,6 @@ def run_on(endpoint: Endpoint, job: JobStore) -> None:
     """Run a planned job on the endpoint."""
 
     async def use(engine: OpenAIEngine) -> None:
-        await run_shards(job, replica_of(job, engine))
+        await run_shards(job, runner_of(job, engine))
 
     on_engine(endpoint, use)

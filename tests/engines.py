@@ -16,7 +16,7 @@ from batch.result import Code, Usage
 from batch.rows.request import CHAT, Request
 from connectors.stores.registry import open_store
 from pipelines.engines.base import Answer, Engine, EngineDead
-from pipelines.shards.runner import Replica
+from pipelines.shards.runner import ShardRunner
 
 Line = dict[str, Any]
 
@@ -114,11 +114,11 @@ async def started(engine: Engine) -> Engine:
     return engine
 
 
-def replica_of(job: JobStore, engine: Engine, *, epoch: int = 1) -> Replica:
-    return Replica(job, started(engine), epoch=epoch, name="a")
+def runner_of(job: JobStore, engine: Engine, *, epoch: int = 1) -> ShardRunner:
+    return ShardRunner(job, started(engine), epoch=epoch, name="a")
 
 
-async def run_shards(job: JobStore, replica: Replica) -> list[Commit]:
+async def run_shards(job: JobStore, replica: ShardRunner) -> list[Commit]:
     """Every shard at once, as Ray Data hands them to an actor."""
     plan = job.plan()
     assert plan is not None
@@ -127,6 +127,6 @@ async def run_shards(job: JobStore, replica: Replica) -> list[Commit]:
 
 def run_job(job: JobStore, engine: Engine, *, epoch: int = 1) -> list[Commit]:
     async def run() -> list[Commit]:
-        return await run_shards(job, replica_of(job, engine, epoch=epoch))
+        return await run_shards(job, runner_of(job, engine, epoch=epoch))
 
     return run_fast(run())

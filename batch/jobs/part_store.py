@@ -41,7 +41,7 @@ class PartStore:
     def write_part(
         self, kind: PartKind, shard: int, *, attempt: str, lines: Sequence[bytes], part_format: PartFormat = JSONL
     ) -> Part:
-        """Write a whole part, one line each, and check its size. Nobody reads it before a commit names it.
+        """Write a whole part, one line each, and check its size. It is not read before a commit names it.
 
         `attempt` must be unique to this try at the shard: JobFailed when other bytes stand at the key.
         """

@@ -1,4 +1,4 @@
-"""Rows that begin alike, brought together across a whole file: copied in that order before they are run, and their
+"""Rows that share a prefix, brought together across a whole file: copied in that order before they are run, and their
 results put back into the file's order after. For files where engines would else compute much of a prompt many times.
 
 Sorts on disk, so that memory does not grow with the rows. Knows nothing of engines but their number.
@@ -17,7 +17,7 @@ import orjson
 from batch.jobs.store import JobStore
 from batch.planning.external_sort import SpillSort
 from batch.planning.plan import Plan, max_shard_bytes, read_lines
-from batch.planning.prefixes import Beginnings, sort_key
+from batch.planning.prefixes import PromptReader, sort_key
 from batch.planning.shard_rows import read_rows
 from batch.planning.shards import Shard, Span, max_lines
 from batch.records.manifest import LedgerOpen
@@ -37,8 +37,8 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-def bring_together(job: JobStore, plan: Plan, *, engines: int, heed: Callable[[], object] = lambda: None) -> Plan:
-    """Return the plan with shards of rows that begin alike, where that saves enough; else the plan as it is.
+def cluster_by_prefix(job: JobStore, plan: Plan, *, engines: int, heed: Callable[[], object] = lambda: None) -> Plan:
+    """Return the plan with shards of rows that share a prefix, where that saves enough; else the plan as it is.
 
     Copies the lines of such files into the job; what `heed` raises breaks it off. Raises InputChanged.
     """
@@ -133,8 +133,8 @@ class _Lines:
 
 
 def _by_beginning(spec: JobSpec, plan: Plan, index: int, heed: Callable[[], object]) -> Iterator[tuple[int, bytes]]:
-    """Yield number and encoded line of each row of an input, those that begin alike one after another."""
-    planned, beginnings = plan.inputs[index], Beginnings(spec)
+    """Yield number and encoded line of each row of an input, those that share a prefix one after another."""
+    planned, beginnings = plan.inputs[index], PromptReader(spec)
     with SpillSort(heed) as rows:
         for line in read_lines(spec, planned, heed):
             if not line.is_blank:

@@ -1,7 +1,7 @@
 """A folder that one process has to itself, with all that it starts: for sockets, keys, and what libraries put down.
 
-Its path is short, because a socket's has 107 bytes. Nobody else can look into it. It goes when its owner goes: with
-the owner's guardian, else at the next start of any job of this user, or by `batchctl clean`. Knows nothing of jobs.
+Its path is short, because a socket's has 107 bytes. No other user can look into it. It goes when its owner goes: with
+the owner's reaper, else at the next start of any job of this user, or by `batchctl clean`. Knows nothing of jobs.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import orjson
 from batch.errors import InputChanged, JobFailed, UsageError
 from batch.planning.duplicate_ids import DuplicateScan
 from batch.planning.input_files import find_inputs
-from batch.planning.prefixes import Beginnings, Survey
+from batch.planning.prefixes import PromptReader, Survey
 from batch.planning.shards import Cut, Shard, Span, join, max_lines, with_duplicates
 from batch.rows.columns import needed_columns
 from batch.rows.request import Decoder
@@ -50,8 +50,8 @@ Lines = Iterator[tuple[int, Line]]  # with the position of each line's end
 class PlannedInput:
     """One input file as it was when planned; `etag` identifies that content.
 
-    Of its prompts' text, `saving` is the share that engines would compute less if rows that begin alike followed each
-    other in the whole file, and `alike` the share that other rows near by begin with too.
+    Of its prompts' text, `saving` is the share that engines would compute less if rows that share a prefix followed
+    each other in the whole file, and `alike` the share that is a prefix of other rows near by.
     """
 
     uri: str
@@ -175,7 +175,7 @@ def make_plan(
     inputs: list[PlannedInput] = []
     cuts: list[Cut] = []
     with DuplicateScan(progress.tell) as ids:
-        decoder, beginnings = Decoder(spec), Beginnings(spec)
+        decoder, beginnings = Decoder(spec), PromptReader(spec)
         for index, file in enumerate(files):
             progress.tell()  # many small files may take long, too
             lines = _with_ids_noted(_scan(spec, file), index, decoder, ids)
@@ -335,7 +335,7 @@ def _with_ids_noted(lines: Lines, index: int, decoder: Decoder, ids: DuplicateSc
         yield end, line
 
 
-def _surveyed(lines: Lines, file: InputFile, beginnings: Beginnings, survey: Survey) -> Lines:
+def _surveyed(lines: Lines, file: InputFile, beginnings: PromptReader, survey: Survey) -> Lines:
     for end, line in lines:
         if not line.is_blank:
             survey.add(beginnings.text(file.uri, line))

@@ -13,7 +13,7 @@ from batch.spec.job_spec import JobSpec
 from connectors.datasets.lines import Line
 
 WINDOW_ROWS = 8192
-"""Rows that one engine has open at a time, among which those that begin alike follow each other anyway."""
+"""Rows that one engine has open at a time, among which those that share a prefix follow each other anyway."""
 
 _CUTS_BYTES = (256, 512, 1024, 2048, 4096, 8192)
 _KEY = struct.Struct(f">{len(_CUTS_BYTES)}I")
@@ -21,7 +21,7 @@ _FIELDS = tuple(f'"{name}"'.encode() for name in INPUTS)
 _MOST_KEPT = 1 << 16
 
 
-class Beginnings:
+class PromptReader:
     """Tells what one job's lines begin with. Made once for all lines of a job."""
 
     def __init__(self, spec: JobSpec) -> None:
@@ -50,16 +50,16 @@ def digests(text: bytes) -> tuple[int, ...]:
 
 
 def sort_key(text: bytes) -> bytes:
-    """Return 24 bytes in whose order those texts stand together that begin alike, the longer alike the closer."""
+    """Return 24 bytes in whose order texts that share a prefix stand together, those with a longer one closer."""
     return _KEY.pack(*digests(text))
 
 
 class Survey:
-    """Takes the texts of a file's rows in order; tells how much of them begins alike, near each other and far apart.
+    """Takes the texts of a file's rows in order; tells how much of them is a prefix that rows share, near and far.
 
     Counts what an engine computes if it knows all that a window of consecutive rows begins with and nothing of the
     window before, and what it computes if it sees each beginning once. A window ends after `WINDOW_ROWS` rows or
-    `window_bytes`. What begins alike is counted up to the last power of two, so the shares are rather too small.
+    `window_bytes`. A shared prefix is counted up to the last power of two, so the shares are rather too small.
     """
 
     def __init__(self, window_bytes: float) -> None:

@@ -77,7 +77,7 @@ class JobSpec:
     row_timeout_s: float | None = None  # of one row in the engine, waiting included; None: by what the others take
     journal_every_s: float = 30.0  # how much work a crash may cost, besides the rows in flight
     deduplicate: bool = True  # ask equal requests once, where their answer is determined
-    order_by_prefix: bool = True  # ask rows that begin alike one after another
+    order_by_prefix: bool = True  # ask rows that share a prefix one after another
     max_line_bytes: int = 10 * 2**20
     output_format: Literal["jsonl", "parquet"] = "jsonl"
     shard_rows: int = 512

@@ -17,7 +17,7 @@ Asked = tuple[tuple[int, ...], int]
 """The token ids of a prompt, and how many tokens are to be answered."""
 
 ORDERS: dict[str, Callable[[Asked], Any]] = {
-    "beginning": lambda asked: asked,  # prompts that begin alike stand together
+    "beginning": lambda asked: asked,  # prompts that share a prefix stand together
     "longest": lambda asked: -asked[1],
 }
 

@@ -12,7 +12,7 @@ from batch.jobs.store import JobStore
 from batch.planning.plan import UNREAD, Plan
 from batch.records.objects import Commit, Stop
 from pipelines.shards.journal import read_past
-from pipelines.shards.runner import Replica
+from pipelines.shards.runner import ShardRunner
 
 
 def standing_plan(job: JobStore) -> Plan:
@@ -25,15 +25,15 @@ def end_rows(job: JobStore, plan: Plan, stop: Stop, *, epoch: int) -> Iterator[C
     waiting = waiting_shards(job, plan)
     if not waiting:
         return
-    with asyncio.Runner() as runner:
-        replica = runner.run(_stopped_replica(job, stop, epoch=epoch))
+    with asyncio.Runner() as loop:
+        runner = loop.run(_stopped_runner(job, stop, epoch=epoch))
         for index in waiting:
-            yield runner.run(replica.run(index))
+            yield loop.run(runner.run(index))
 
 
-async def _stopped_replica(job: JobStore, stop: Stop, *, epoch: int) -> Replica:
+async def _stopped_runner(job: JobStore, stop: Stop, *, epoch: int) -> ShardRunner:
     past = await asyncio.to_thread(read_past, job)
     never = asyncio.get_running_loop().create_future()
-    replica = Replica(job, never, epoch=epoch, name=uuid4().hex[:8], past=past)
-    replica.stop(stop)
-    return replica
+    runner = ShardRunner(job, never, epoch=epoch, name=uuid4().hex[:8], past=past)
+    runner.stop(stop)
+    return runner

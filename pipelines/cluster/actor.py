@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from batch.jobs.store import JobStore
 from pipelines.engine_process import pool
-from pipelines.engine_process.pool import Hosting
+from pipelines.engine_process.pool import PoolAddress
 from pipelines.engine_process.process import ENGINE_DEAD_EXIT, Assignment, Outcome, Receipt
 from pipelines.processes import temporary_folder
 
@@ -22,12 +22,12 @@ from pipelines.processes import temporary_folder
 class EngineActor:
     """Answers shards: `{"shard": [n]}` in, one receipt out, when the shard is committed."""
 
-    def __init__(self, assignment: Assignment, hosts: Hosting | None) -> None:
+    def __init__(self, assignment: Assignment, hosts: PoolAddress | None) -> None:
         """`hosts`: where hosts are asked for on this machine; None where nobody is known who has any."""
         if hosts is None:
-            self._guardian = temporary_folder.settle(assignment.job_uri)
+            self._reaper = temporary_folder.settle(assignment.job_uri)
             pool.import_libraries(JobStore.open(assignment.job_uri).spec())
-            self._guardian.look()
+            self._reaper.look()
             hosts = pool.serve()
         try:
             self._host = pool.ask(hosts, assignment)

@@ -17,7 +17,7 @@ from pipelines.cluster.actor import EngineActor
 from pipelines.cluster.connect import Replicas
 from pipelines.cluster.ray_errors import job_failures
 from pipelines.cluster.source import PlannedShards
-from pipelines.engine_process.pool import Hosting
+from pipelines.engine_process.pool import PoolAddress
 from pipelines.engine_process.process import Assignment, Receipt
 from pipelines.shards.runner import TARGET_OPEN_ROWS
 
@@ -25,11 +25,11 @@ MAX_ENGINE_RESTARTS = 20
 
 
 def run_shards(
-    job: JobStore, plan: Plan, waiting: Sequence[int], *, claim: Epoch, replicas: Replicas, hosts: Hosting | None
+    job: JobStore, plan: Plan, waiting: Sequence[int], *, claim: Epoch, replicas: Replicas, hosts: PoolAddress | None
 ) -> Iterator[Receipt]:
     """Run the `waiting` shards, by number; yield one receipt per shard, in the order they end.
 
-    A host ahead may have committed some of them by now: it gives their receipts like any other.
+    A prestarted host may have committed some of them by now: it gives their receipts like any other.
     `hosts`: where this machine's engine actors ask for their hosts; None where they run on machines of a cluster.
     """
     if not waiting:
@@ -53,7 +53,7 @@ def run_shards(
                 yield Receipt(**row)
 
 
-def assign_ahead(
+def assign_prestarted(
     job: JobStore, plan: Plan, waiting: Sequence[int], *, claim: Epoch, replicas: Replicas
 ) -> Assignment | None:
     """Return what the host of a job's only engine will be told; None where there are several, or nothing to do."""

@@ -32,17 +32,17 @@ class ThisMachine(ClusterAutoscaler):
         return self._all
 
 
-class Nobody:
-    """In the place of an actor: whatever it is told, it has no answer."""
+class SilentActor:
+    """Stands for an actor that was left out: it takes every call and answers none."""
 
-    def __getattr__(self, name: str) -> "Unheard":
+    def __getattr__(self, name: str) -> "SilentMethod":
         if name.startswith("__"):
             raise AttributeError(name)
-        return Unheard()
+        return SilentMethod()
 
 
-class Unheard:
-    """A method of nobody."""
+class SilentMethod:
+    """A method of a SilentActor."""
 
     def remote(self, *_: object, **__: object) -> None:
         """Do nothing."""
@@ -50,9 +50,9 @@ class Unheard:
 
 def leave_out_cluster_actors() -> None:
     """Keep the Ray Data of this process from starting them. For a cluster of this machine alone."""
-    stats.get_or_create_stats_actor = Nobody
+    stats.get_or_create_stats_actor = SilentActor
     streaming_executor.create_cluster_autoscaler = ThisMachine
-    actor_pool_map_operator.get_or_create_actor_location_tracker = Nobody
+    actor_pool_map_operator.get_or_create_actor_location_tracker = SilentActor
     actor_pool_map_operator.get_actor_locations = _all_here
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from batch.machine.private_folder import write_secret
 from pipelines.processes import temporary_folder
-from pipelines.processes.reaper import Guardian
+from pipelines.processes.reaper import Reaper
 
 TOKEN = "ray_token"
 LIMITS = {
@@ -22,13 +22,13 @@ LIMITS = {
 """Of the steps of Ray's start. Its own, half a minute most of them, are too short where the machine has much to do."""
 
 
-def settle(job: str) -> Guardian:
+def settle(job: str) -> Reaper:
     """Give this process a private temporary folder, and the cluster that it will start all its files there.
 
-    Nobody else can use that cluster: it listens on this machine's loopback only, and its token is random and read by
+    No other user can use that cluster: it listens on this machine's loopback only, and its token is random and read by
     this user alone. Ray would make a token file in the user's home, which every user can read.
     """
-    guardian = temporary_folder.settle(job)
+    reaper = temporary_folder.settle(job)
     folder = Path(tempfile.gettempdir())
     token = folder / TOKEN
     write_secret(token, secrets.token_hex(32))
@@ -41,4 +41,4 @@ def settle(job: str) -> Guardian:
     }
     for name, value in LIMITS.items():
         os.environ.setdefault(name, value)
-    return guardian
+    return reaper

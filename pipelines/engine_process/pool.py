@@ -65,7 +65,7 @@ class Prestarted:
 
 
 @dataclass(frozen=True, slots=True)
-class Hosting:
+class PoolAddress:
     """Where hosts are asked for on a machine, and by which key."""
 
     address: str
@@ -80,7 +80,7 @@ def import_libraries(spec: JobSpec) -> None:
     fork_server.start((*libraries, HOST), environment)
 
 
-def serve(prestarted: Prestarted | None = None) -> Hosting:
+def serve(prestarted: Prestarted | None = None) -> PoolAddress:
     """Fork a host for every actor that asks, as long as this process lives, when the libraries are imported.
 
     `prestarted`: the first actor's, forked as soon as it can be, not when that actor asks.
@@ -88,10 +88,10 @@ def serve(prestarted: Prestarted | None = None) -> Hosting:
     key = secrets.token_bytes()
     listener = Listener(family="AF_UNIX", backlog=ASKING_AT_ONCE, authkey=key)
     Thread(target=_fork_hosts, args=(listener, prestarted), name="hosting", daemon=True).start()
-    return Hosting(str(listener.address), key)
+    return PoolAddress(str(listener.address), key)
 
 
-def ask(hosting: Hosting, assignment: Assignment) -> Connection:
+def ask(hosting: PoolAddress, assignment: Assignment) -> Connection:
     """Return the connection to a host, which ends when that is closed. A new one has the environment of this process.
 
     Raises OSError or EOFError where there is none to be had.

@@ -1,4 +1,4 @@
-"""The process that one engine answers shards in: it owns a replica and its event loop, and vLLM's front end.
+"""The process that one engine answers shards in: it owns a runner and its event loop, and vLLM's front end.
 
 An actor asks it over a connection, and it ends with that actor. Knows nothing of Ray.
 """
@@ -29,14 +29,14 @@ from pipelines.engines.registry import start_engine
 from pipelines.errors import Ours, cannot_start, first_line, root_cause, told, unforeseen
 from pipelines.models.fetch import local_model
 from pipelines.processes import job_log, sizing
-from pipelines.processes.reaper import FINISHES, Guardian
+from pipelines.processes.reaper import FINISHES, Reaper
 from pipelines.shards.journal import read_past
-from pipelines.shards.runner import Replica
+from pipelines.shards.runner import ShardRunner
 
 logger = logging.getLogger(__name__)
 
 TITLE = FINISHES
-AHEAD_TITLE = f"{TITLE} ahead"
+PRESTARTED_TITLE = f"{TITLE} prestarted"
 """Of a host that no actor has asked for a shard."""
 ACTOR_GONE_EXIT = 0
 ENGINE_DEAD_EXIT = 17
@@ -80,7 +80,7 @@ Outcome: TypeAlias = Receipt | Ours
 
 def main(connection: Connection, assignment: Assignment) -> None:
     """Answer each shard number that comes over the `connection` with `(number, outcome)`; end when it is closed."""
-    setproctitle.setproctitle(AHEAD_TITLE)
+    setproctitle.setproctitle(PRESTARTED_TITLE)
     job_log.begin()
     be_patient(STORE_PATIENCE_S)
     uvloop.run(EngineHost(connection, assignment).serve())
@@ -93,11 +93,11 @@ class EngineHost:
         self._connection = connection
         self._assignment = assignment
         self._job: JobStore
-        self._guardian = Guardian()
+        self._reaper = Reaper()
         self._begun: dict[int, asyncio.Future[Commit]] = {}
 
     async def serve(self) -> None:
-        """Open the replica and watch over it. What keeps it from opening is told to whoever asks for a shard."""
+        """Open the runner and watch over it. What keeps it from opening is told to whoever asks for a shard."""
         opening = asyncio.ensure_future(self._open())
         Thread(target=self._listen, args=(asyncio.get_running_loop(), opening), name="connection", daemon=True).start()
         await asyncio.wait({opening})
@@ -105,7 +105,7 @@ class EngineHost:
             await self._watch(opening.result())
         await asyncio.Event().wait()  # for the connection's end
 
-    def _listen(self, loop: asyncio.AbstractEventLoop, opening: "asyncio.Future[Replica]") -> NoReturn:
+    def _listen(self, loop: asyncio.AbstractEventLoop, opening: "asyncio.Future[ShardRunner]") -> NoReturn:
         while True:
             try:
                 shard = self._connection.recv()
@@ -114,7 +114,7 @@ class EngineHost:
             setproctitle.setproctitle(TITLE)
             asyncio.run_coroutine_threadsafe(self._answer(shard, opening), loop)
 
-    def _end_with_actor(self, loop: asyncio.AbstractEventLoop, opening: "asyncio.Future[Replica]") -> NoReturn:
+    def _end_with_actor(self, loop: asyncio.AbstractEventLoop, opening: "asyncio.Future[ShardRunner]") -> NoReturn:
         """Keep what was answered since the last time, so that an interruption costs nothing, and end this process."""
         keeping = asyncio.run_coroutine_threadsafe(self._keep_last(opening), loop)
         try:
@@ -123,43 +123,43 @@ class EngineHost:
             logger.warning("the last answers are not kept: %s", repr(error))
         os._exit(ACTOR_GONE_EXIT)
 
-    async def _keep_last(self, opening: "asyncio.Future[Replica]") -> None:
-        replica = await opening
+    async def _keep_last(self, opening: "asyncio.Future[ShardRunner]") -> None:
+        runner = await opening
         # This process may have slept until the job was ended by another attempt, which has deleted its journal.
         if await asyncio.to_thread(self._job.standing, self._assignment.claim.number) is Standing.OURS:
-            await replica.keep_answers()
+            await runner.keep_answers()
 
-    async def _answer(self, shard: int, opening: "asyncio.Future[Replica]") -> None:
+    async def _answer(self, shard: int, opening: "asyncio.Future[ShardRunner]") -> None:
         outcome: Outcome
         try:
-            replica = await opening
-            commit = await (self._begun.pop(shard, None) or replica.run(shard))
-            outcome = receipt(commit, *replica.engine_identity())
+            runner = await opening
+            commit = await (self._begun.pop(shard, None) or runner.run(shard))
+            outcome = receipt(commit, *runner.engine_identity())
         except* EngineDead as deaths:
             await self._leave(opening.result(), cause=first_line(root_cause(deaths)))
         except* Exception as errors:  # noqa: BLE001 - whoever asked hears of it
             outcome = as_job_failure(errors)
         self._connection.send((shard, outcome))
 
-    async def _open(self) -> Replica:
+    async def _open(self) -> ShardRunner:
         self._job = await asyncio.to_thread(JobStore.open, self._assignment.job_uri)
         self._job.act_for(self._assignment.claim)
         await self._check_claim()
         past = await asyncio.to_thread(read_past, self._job)
-        replica = Replica(
+        runner = ShardRunner(
             self._job,
-            self._start_engine(lambda: replica),
+            self._start_engine(lambda: runner),
             epoch=self._assignment.claim.number,
             name=uuid4().hex[:8],
             past=past,
             replicas=self._assignment.replicas,
         )
-        self._begun = {shard: asyncio.ensure_future(replica.run(shard)) for shard in self._assignment.first}
-        return replica
+        self._begun = {shard: asyncio.ensure_future(runner.run(shard)) for shard in self._assignment.first}
+        return runner
 
-    async def _start_engine(self, replica: Callable[[], Replica]) -> Engine:
-        """Start the engine as soon as a row needs one. The replica is not there yet when this is called."""
-        await replica().needs_engine()
+    async def _start_engine(self, runner: Callable[[], ShardRunner]) -> Engine:
+        """Start the engine as soon as a row needs one. The runner is not there yet when this is called."""
+        await runner().needs_engine()
         spec, assignment = self._job.spec(), self._assignment
         share = sizing.claim_share(f"{spec.job_id}-{assignment.claim.number}", assignment.replicas)
         machine = sizing.this_machine(share, assignment.replicas)
@@ -170,7 +170,7 @@ class EngineHost:
             spec = replace(spec, lora=adapters)
         os.environ |= sizing.engine_environment(machine, assignment.world_size, weights=(model, *spec.lora.values()))
         try:
-            engine = await start_engine(spec, model, machine, rows=assignment.rows, waiting=replica().waiting)
+            engine = await start_engine(spec, model, machine, rows=assignment.rows, waiting=runner().waiting)
         except Exception as error:
             raise as_start_failure(error) from error
         # What the engine's libraries hold stays for good: the collector need not look through it between two rows.
@@ -178,19 +178,19 @@ class EngineHost:
         gc.freeze()
         return engine
 
-    async def _leave(self, replica: Replica, *, cause: str) -> NoReturn:
+    async def _leave(self, runner: ShardRunner, *, cause: str) -> NoReturn:
         """End this process, and with it the actor, for Ray Data to start a fresh one that runs its shards again.
 
         An actor that raises instead would end the whole job.
         """
         logger.error("the engine died: %s; a fresh actor takes its shards", cause)
         try:
-            await replica.record_death()
+            await runner.record_death()
         except (StoreError, JobGone) as error:
             logger.warning("what the engine had answered is lost to the next one: %s", error)
         os._exit(ENGINE_DEAD_EXIT)
 
-    async def _watch(self, replica: Replica) -> NoReturn:
+    async def _watch(self, runner: ShardRunner) -> NoReturn:
         """Guard the engine's processes; end rows that take too long; report; keep answers; obey a stop.
 
         Leave when a newer attempt has the job.
@@ -199,18 +199,18 @@ class EngineHost:
         kept_at = loop.time()
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
-            self._guardian.look()
-            replica.end_overdue(loop.time())
+            self._reaper.look()
+            runner.end_overdue(loop.time())
             try:
                 # Before anything is written: this process may have slept until the job was ended by another attempt.
                 await self._check_claim()
                 stop = await asyncio.to_thread(self._job.stop)
                 if stop is not None:
-                    replica.stop(stop)
-                await asyncio.to_thread(self._job.report_engine, replica.report())
+                    runner.stop(stop)
+                await asyncio.to_thread(self._job.report_engine, runner.report())
                 now_s = loop.time()
                 if now_s - kept_at >= self._job.spec().journal_every_s:
-                    await replica.keep_answers()
+                    await runner.keep_answers()
                     kept_at = now_s
             except StoreError as error:
                 logger.warning("the store did not answer, asking again: %s", error)

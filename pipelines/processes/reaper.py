@@ -52,7 +52,7 @@ finishing() {
 """
 
 
-class Guardian:
+class Reaper:
     """A small shell that outlives this process just long enough to kill its forks and descendants.
 
     `folder`: the private one of this process, which goes with it.
@@ -61,7 +61,7 @@ class Guardian:
     def __init__(self, folder: Path | None = None) -> None:
         theirs, self._pipe = os.pipe()  # a bare descriptor: it is closed by the end of this process, by nothing else
         subprocess.run(
-            ["/bin/sh", "-c", _SCRIPT, "guardian", str(os.getpid()), str(os.getuid()), str(folder or ""), FINISHES],
+            ["/bin/sh", "-c", _SCRIPT, "reaper", str(os.getpid()), str(os.getuid()), str(folder or ""), FINISHES],
             stdin=theirs,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

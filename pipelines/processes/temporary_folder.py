@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from batch.machine import private_folder
-from pipelines.processes.reaper import Guardian
+from pipelines.processes.reaper import Reaper
 
 
-def settle(job: str) -> Guardian:
-    """Set the temporary folder of this process to a private one, and put that under a guardian, which removes it.
+def settle(job: str) -> Reaper:
+    """Set the temporary folder of this process to a private one, and put that under a reaper, which removes it.
 
     What crashed jobs of this user have left in such folders is removed first. Raises UsageError where none can be had.
     """
@@ -21,7 +21,7 @@ def settle(job: str) -> Guardian:
     folder = private_folder.make(job, places)
     os.environ |= environment(folder, os.environ)
     tempfile.tempdir = None  # it is read anew
-    return Guardian(folder)
+    return Reaper(folder)
 
 
 def environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Which rows may be in an engine together, and which comes next: rows that begin alike one after another.
+"""Which rows may be in an engine together, and which comes next: rows that share a prefix one after another.
 
 Rows wait in generations: those that come while one generation is let in form the next. In a generation the rows are
 sorted by how they begin, so that the engine computes what they share once, while it has it. At the end of a job those

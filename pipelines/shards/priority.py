@@ -13,7 +13,7 @@ _MOST_RANKS = 64
 
 
 def beginning(request: Request) -> bytes:
-    """Return what an engine reads of a request, from its first token on: requests that begin alike sort together."""
+    """Return what an engine reads of a request, from its first token on: requests that share a prefix sort together."""
     body = request.body
     asked = next((body[name] for name in ("messages", "prompt", "input", "query") if name in body), None)
     return dumps([body.get("model"), body.get("tools"), asked])
@@ -27,16 +27,16 @@ def is_apart(request: Request) -> bool:
     return bool(request.body.get("logprob_token_ids"))
 
 
-def rank(request: Request, *, at_end: bool, begin_alike: bool) -> int:
+def rank(request: Request, *, at_end: bool, share_prefix: bool) -> int:
     """Return 0 before the end of a job; at its end 1 for an answer without limit, more the fewer tokens it may have.
 
     Counted in half doublings: rows of one length all at once would end, and be replaced, all at once. Where rows
-    `begin_alike`, in doublings of 64 tokens: what they share is worth more than a few steps at the end.
+    `share_prefix`, in doublings of 64 tokens: what they share is worth more than a few steps at the end.
     """
     if not at_end:
         return 0
     most = next((request.body[name] for name in _LIMITS if request.body.get(name) is not None), None)
     if not isinstance(most, int) or most < 1:
         return 1
-    steps = ((most - 1) // 64).bit_length() if begin_alike else int(2 * log2(most))
+    steps = ((most - 1) // 64).bit_length() if share_prefix else int(2 * log2(most))
     return max(1, _MOST_RANKS - steps)

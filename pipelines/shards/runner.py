@@ -70,7 +70,7 @@ class InFlight:
     is_overdue: bool = False
 
 
-class Replica:
+class ShardRunner:
     """Runs shards concurrently on one engine. All methods belong to one event loop.
 
     `past`: what earlier engines of the job left behind. `replicas`: engines that share the job.
@@ -305,8 +305,8 @@ class Replica:
         shard, _ = place
         deaths = self._deaths(place, request)
         begins = beginning(request) if self._spec.order_by_prefix else b""
-        begin_alike = self._plan.inputs[of_input].alike >= WORTH_KEEPING_TOGETHER
-        place_in_line = rank(request, at_end=shard >= self._end, begin_alike=begin_alike)
+        share_prefix = self._plan.inputs[of_input].alike >= WORTH_KEEPING_TOGETHER
+        place_in_line = rank(request, at_end=shard >= self._end, share_prefix=share_prefix)
         self._in_line[place] = request
         self._needs_engine.set()
         try:

@@ -203,7 +203,7 @@ def _problems_of_drivers(lives: Lives, manifest: Manifest) -> Iterator[str]:
     of_first = lives.of_first or 0
     for number, attempt in enumerate(lives.attempts):
         is_of_first = number < of_first
-        # A replica whose plan was deleted has none to begin with.
+        # A runner whose plan was deleted has none to begin with.
         expected = BatchError | ValueError if is_of_first else JobHeld | LedgerOpen | ForeignRecord
         if not isinstance(attempt.error, Crash | StoreError | expected | None):
             yield f"{attempt.name} ended by {attempt.error!r}"

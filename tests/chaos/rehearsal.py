@@ -18,7 +18,7 @@ from jobs import ENGINE, FakeClock, make_spec
 from batch.errors import JobGone
 from batch.jobs.audit import audit
 from batch.jobs.lease import Lease, claim
-from batch.jobs.prefix_clustering import bring_together
+from batch.jobs.prefix_clustering import cluster_by_prefix
 from batch.jobs.store import JobStore
 from batch.planning.plan import Plan, make_plan
 from batch.records.manifest import Manifest
@@ -31,7 +31,7 @@ from connectors.errors import StoreError
 from connectors.stores.registry import open_store
 from pipelines.attempt.finalize import finalize
 from pipelines.engines.base import Answer, Engine
-from pipelines.shards.runner import Replica
+from pipelines.shards.runner import ShardRunner
 
 INPUTS = "memory://chaos-inputs"
 _CUSTOM_ID = re.compile(rb'"custom_id":"([^"]*)"')
@@ -111,7 +111,7 @@ class Attempt:
         clock = SlowClock()
         lease = claim(self.job, Holder(self.name, 1), clock=clock)
         try:
-            plan = self.job.plan() or self.job.create_plan(bring_together(self.job, self.made_plan(), engines=2))
+            plan = self.job.plan() or self.job.create_plan(cluster_by_prefix(self.job, self.made_plan(), engines=2))
             asyncio.run(self._run_shards(plan, lease))
             manifest = finalize(self.job, plan, epoch=lease.epoch.number, engine=ENGINE, clock=clock)
         except BaseException as error:
@@ -126,7 +126,7 @@ class Attempt:
         loop.set_default_executor(InThisThread())
         starting: asyncio.Future[Engine] = loop.create_future()
         starting.set_result(Signing(self.name))
-        replica = Replica(self.job, starting, epoch=lease.epoch.number, name=self.name)
+        replica = ShardRunner(self.job, starting, epoch=lease.epoch.number, name=self.name)
         committed = audit(self.job, thorough=False).commits
         for shard in plan.shards:
             if shard.index in committed:

@@ -42,7 +42,7 @@ FAULTY_SHARE = 0.08
 VICTIMS = ("actor", "host", "worker", "command", "raylet")
 REPLACED = ("actor", "host")
 ASKED = ("actor", "raylet")
-"""Before an actor has asked for the host ahead, the end of these is none of that host."""
+"""Before an actor has asked for the prestarted host, the end of these is none of that host."""
 SAYS = {"worker": "its worker died of SIGKILL", "raylet": "the same command resumes it"}
 # Times, attempts and addresses; the parts' bytes are compared themselves.
 DIFFERS = frozenset(

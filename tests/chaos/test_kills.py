@@ -1,7 +1,7 @@
 """kill -9 of an engine's actor and its host, of the worker and the command, at random moments; and at last Ctrl-C.
 
 One row's answer is withheld until the kills are over, so that the job cannot end before. The rows are scattered: those
-that begin alike stand far from each other, so that they are copied into another order first, and their results are
+that share a prefix stand far from each other, so that they are copied into another order first, and their results are
 written a second time, in the input's. The same command is given again each time. The seed is printed;
 BATCHCTL_TEST_SEED repeats a run.
 """
@@ -116,7 +116,7 @@ def kill(attempts: Attempts, victim: str) -> None:
     command = attempts.begin()
     worker = attempts.find(lambda process: process.parent == command.pid)
     if victim in ENGINES:
-        # An actor that has not asked yet has no engine to take along: its successor gets the host ahead.
+        # An actor that has not asked yet has no engine to take along: its successor gets the prestarted host.
         wait_until(lambda: any(engine.command == TITLE for engine in engines(attempts)), "an actor has a host")
         before = {engine.pid for engine in engines(attempts)}
         attempts.find(lambda process: process.command.startswith(ENGINES[victim])).kill()

@@ -34,7 +34,7 @@ if any("runtime_env/agent/main.py" in word for word in sys.orig_argv):
 STARTING = """
 import os, sys
 from pipelines.cluster import own_cluster
-guardian = own_cluster.settle("file:///out")
+reaper = own_cluster.settle("file:///out")
 from pipelines.cluster import ray_start
 from pipelines.processes import job_log
 job_log.begin()
@@ -43,7 +43,7 @@ try:
 except Exception as error:
     sys.exit(f"{type(error).__name__}: {error}")
 import ray
-guardian.look()
+reaper.look()
 print("nodes", len([node for node in ray.nodes() if node["Alive"]]), flush=True)
 sys.stdin.read()
 """

@@ -22,7 +22,7 @@ from batch.errors import BatchError
 from batch.records.objects import Epoch
 from pipelines.cluster.actor import EngineActor
 from pipelines.engine_process import pool
-from pipelines.engine_process.pool import Hosting
+from pipelines.engine_process.pool import PoolAddress
 from pipelines.engine_process.process import Assignment
 from pipelines.models import ARITHMETIC_MODEL
 
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def hosts() -> Iterator[Hosting]:
+def hosts() -> Iterator[PoolAddress]:
     pool.import_libraries(make_spec(engine="vllm", model=str(ARITHMETIC_MODEL)))
     yield pool.serve()
     # Those after these have a server of their own. This one is killed first: it would wait for the end of its forks.
@@ -40,7 +40,7 @@ def hosts() -> Iterator[Hosting]:
 
 
 @pytest.fixture
-def told(hosts: Hosting, tmp_path: Path) -> Callable[..., str]:
+def told(hosts: PoolAddress, tmp_path: Path) -> Callable[..., str]:
     """What is told of an engine with this model and these arguments."""
 
     def start(model: Path = ARITHMETIC_MODEL, **arguments: int | str) -> str:

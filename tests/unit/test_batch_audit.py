@@ -20,7 +20,7 @@ from batch.records.manifest import LedgerOpen
 from batch.records.objects import CorruptRecord, Crash, EngineReport, ForeignRecord, Stop, StopState
 from connectors.stores.registry import open_store
 from pipelines.attempt.finalize import finalize
-from pipelines.shards.runner import Replica
+from pipelines.shards.runner import ShardRunner
 
 AT = "2026-01-31T11:30:00.000000Z"
 
@@ -58,7 +58,7 @@ def run_again(job: JobStore) -> list[int]:
     waiting = waiting_shards(again, plan)
 
     async def run() -> None:
-        replica = Replica(again, started(ScriptedEngine()), epoch=2, name="b")
+        replica = ShardRunner(again, started(ScriptedEngine()), epoch=2, name="b")
         for shard in waiting:
             await replica.run(shard)
 

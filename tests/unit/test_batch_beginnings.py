@@ -7,7 +7,7 @@ import orjson
 import pytest
 from specs import job_spec
 
-from batch.planning.prefixes import WINDOW_ROWS, Beginnings, Survey, sort_key
+from batch.planning.prefixes import WINDOW_ROWS, PromptReader, Survey, sort_key
 from connectors.datasets.lines import Line
 
 ENDLESS = 1 << 60
@@ -18,7 +18,7 @@ def line(row: object) -> Line:
 
 
 def text(row: object, **spec: object) -> bytes:
-    return Beginnings(job_spec(**spec)).text("memory://in.jsonl", line(row))
+    return PromptReader(job_spec(**spec)).text("memory://in.jsonl", line(row))
 
 
 def words(seed: int, size_bytes: int) -> bytes:
@@ -76,7 +76,7 @@ def test_a_request_among_templated_rows_begins_with_its_input(body: dict[str, ob
     assert text({"custom_id": "a", "body": body, **url}, prompt_template="{question}").startswith(begins)
 
 
-def test_sorted_texts_that_begin_alike_stand_together_the_longer_alike_the_closer() -> None:
+def test_sorted_texts_that_share_a_prefix_stand_together_those_with_a_longer_one_closer() -> None:
     documents = [words(n, 3000) for n in range(20)]
     sections = [(n, document + words(n + 100 * m, 2000)) for n, document in enumerate(documents) for m in (1, 2)]
     rows = [(n, m, section + words(row, 80)) for m, (n, section) in enumerate(sections) for row in range(5)]

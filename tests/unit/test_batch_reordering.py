@@ -13,7 +13,7 @@ from engines import Line, ScriptedEngine, chat, file_content, ids, output, run_j
 from jobs import ENGINE, HOLDER, FakeClock, make_spec
 
 from batch.jobs.lease import claim
-from batch.jobs.prefix_clustering import bring_together, deal, in_input_order
+from batch.jobs.prefix_clustering import cluster_by_prefix, deal, in_input_order
 from batch.jobs.store import JobStore
 from batch.planning.plan import decode_plan, encode_plan, make_plan
 from batch.records.manifest import LedgerOpen, Manifest
@@ -46,7 +46,7 @@ def planned(*files: tuple[str, bytes], engines: int = ENGINES, **spec: Any) -> J
     job = JobStore.open(f"{root}/out")
     asked = make_spec(inputs=inputs, output=job.uri, shard_rows=20, **spec)
     job.create_spec(asked)
-    job.create_plan(bring_together(job, make_plan(asked, max_replicas=engines), engines=engines))
+    job.create_plan(cluster_by_prefix(job, make_plan(asked, max_replicas=engines), engines=engines))
     return job
 
 
@@ -72,7 +72,7 @@ def test_rows_are_not_brought_together_to_the_end_for_a_job_that_ends(after: int
             raise Enough
 
     with pytest.raises(Enough):
-        bring_together(job, plan, engines=ENGINES, heed=heed)
+        cluster_by_prefix(job, plan, engines=ENGINES, heed=heed)
     assert len(heeded) == after + 1
 
 
@@ -105,7 +105,7 @@ def test_the_output_is_that_of_a_job_in_input_order(output_format: str) -> None:
     assert ledger.usage == expected.usage
 
 
-def test_shards_hold_rows_that_begin_alike_and_neighbours_go_to_one_engine() -> None:
+def test_shards_hold_rows_that_share_a_prefix_and_neighbours_go_to_one_engine() -> None:
     shards = rows_of(planned(("in.jsonl", file_content(scattered(600)))))
 
     hands = [shards[engine::ENGINES] for engine in range(ENGINES)]

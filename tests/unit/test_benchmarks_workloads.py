@@ -48,7 +48,7 @@ def test_the_promised_share_of_rows_repeats_another(share: float, tmp_path: Path
     assert sum(body["max_tokens"] for body in bodies) == workload.completion_tokens
 
 
-def test_questions_on_a_subject_begin_alike_and_the_cache_holds_a_quarter_of_the_examples(tmp_path: Path) -> None:
+def test_questions_on_a_subject_share_a_prefix_and_the_cache_holds_a_quarter_of_the_examples(tmp_path: Path) -> None:
     workload = write_few_shot(tmp_path, 570)
     bodies = [orjson.loads(line)["body"] for line in workload.requests.read_bytes().splitlines()]
     beginnings = [body["messages"][0]["content"][:400] for body in bodies]
@@ -76,7 +76,7 @@ def test_long_answers_come_last_or_anywhere(tmp_path: Path) -> None:
     assert last.completion_tokens == anywhere.completion_tokens == 180 * 32 + 20 * 512
 
 
-def test_questions_that_begin_alike_stand_far_apart(tmp_path: Path) -> None:
+def test_questions_that_share_a_prefix_stand_far_apart(tmp_path: Path) -> None:
     workload = write_scattered(tmp_path, 400)
     lines = workload.requests.read_bytes().splitlines()
     beginnings = [orjson.loads(line)["body"]["messages"][0]["content"][:150] for line in lines]
@@ -105,7 +105,7 @@ def test_records_stand_below_one_of_so_many_system_prompts(tmp_path: Path) -> No
     assert write_prompts(tmp_path, 600, prompts=1).kv_tokens is None
 
 
-def test_questions_on_a_document_begin_alike(tmp_path: Path) -> None:
+def test_questions_on_a_document_share_a_prefix(tmp_path: Path) -> None:
     workload = write_documents(tmp_path, 80)
     beginnings = [row[0]["content"][:800] for row in messages(workload)]
 

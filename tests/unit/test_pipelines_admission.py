@@ -1,4 +1,4 @@
-"""Who is let into an engine next: rows that begin alike together, generation by generation, suspects last."""
+"""Who is let into an engine next: rows that share a prefix together, generation by generation, suspects last."""
 
 import asyncio
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ async def full() -> Admission:
     return admission
 
 
-def test_rows_that_begin_alike_follow_each_other() -> None:
+def test_rows_that_share_a_prefix_follow_each_other() -> None:
     order, crowds = let_in([("b1", 0), ("a1", 0), ("b2", 0), ("a2", 0), ("c1", 0)], window=2)
 
     assert order == ["a1", "a2", "b1", "b2", "c1"]

@@ -14,14 +14,14 @@ from batch.result import Usage
 from connectors.stores.registry import open_store
 from pipelines.attempt.finalize import finalize
 from pipelines.engines.base import Answer
-from pipelines.shards.runner import Replica
+from pipelines.shards.runner import ShardRunner
 
 STOP = Stop(StopState.CANCELLED, "enough", "2026-01-31T12:00:00.000000Z")
 
 
 def run_shards(job: JobStore, *shards: int, stopped: bool = False) -> None:
     async def run() -> None:
-        replica = Replica(job, started(ScriptedEngine()), epoch=1, name="a")
+        replica = ShardRunner(job, started(ScriptedEngine()), epoch=1, name="a")
         if stopped:
             replica.stop(STOP)
         for shard in shards:

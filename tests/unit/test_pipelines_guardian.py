@@ -14,13 +14,13 @@ from terminal import ROOT, wait_until
 
 OWNER = """
 import subprocess, sys, time
-from pipelines.processes.reaper import Guardian
-guardian = Guardian()
+from pipelines.processes.reaper import Reaper
+reaper = Reaper()
 child = subprocess.Popen(
     ["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, text=True, start_new_session=True
 )
 grandchild = child.stdout.readline().strip()
-guardian.look()
+reaper.look()
 print(child.pid, grandchild, flush=True)
 time.sleep(60)
 """
@@ -55,11 +55,11 @@ def test_all_below_a_killed_owner_are_killed_though_ray_kills_its_children_first
 
 FINISHER = """
 import os, subprocess, sys, time
-from pipelines.processes.reaper import FINISHES, Guardian
+from pipelines.processes.reaper import FINISHES, Reaper
 
-guardian = Guardian()
+reaper = Reaper()
 child = subprocess.Popen([f"{FINISHES} ahead", "-c", sys.argv[1]], executable="/bin/sh", stdin=subprocess.PIPE)
-guardian.look()
+reaper.look()
 print(child.pid, flush=True)
 time.sleep(60)
 """
@@ -86,9 +86,9 @@ SETTLED = """
 import os, sys, tempfile, time
 from pathlib import Path
 from pipelines.processes import fork_server, temporary_folder
-guardian = temporary_folder.settle("file:///out")
+reaper = temporary_folder.settle("file:///out")
 fork_server.start(["slow_to_import"], {})
-guardian.look()
+reaper.look()
 shm = Path(f"/dev/shm/__KMP_REGISTERED_LIB_{os.getpid()}_{os.getuid()}")
 shm.touch()
 print(tempfile.gettempdir(), shm, flush=True)

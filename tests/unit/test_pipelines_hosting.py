@@ -20,15 +20,15 @@ from batch.records.objects import Commit, Epoch
 from connectors.stores.registry import open_store
 from pipelines.cluster.actor import EngineActor
 from pipelines.engine_process import pool
-from pipelines.engine_process.pool import Hosting, Prestarted
-from pipelines.engine_process.process import AHEAD_TITLE, TITLE, Assignment
+from pipelines.engine_process.pool import PoolAddress, Prestarted
+from pipelines.engine_process.process import PRESTARTED_TITLE, TITLE, Assignment
 from pipelines.shards.journal import read_past
 
 GONE_WITHIN_S = 10.0
 
 
 @pytest.fixture(scope="module")
-def hosts() -> Hosting:
+def hosts() -> PoolAddress:
     pool.import_libraries(make_spec(engine="echo"))
     return pool.serve()
 
@@ -66,7 +66,7 @@ def hosts_alive() -> list[Process]:
     return [process for process in descendants(os.getpid()) if process.command.startswith(TITLE)]
 
 
-def test_a_shard_that_was_asked_for_is_committed_and_its_receipt_comes_back(hosts: Hosting, tmp_path: Path) -> None:
+def test_a_shard_that_was_asked_for_is_committed_and_its_receipt_comes_back(hosts: PoolAddress, tmp_path: Path) -> None:
     job = planned_job(rows(3), root=str(tmp_path), engine="echo")
 
     receipt = ask(EngineActor(assignment(job), hosts), 0)
@@ -78,7 +78,7 @@ def test_a_shard_that_was_asked_for_is_committed_and_its_receipt_comes_back(host
 
 
 def test_a_host_begins_with_its_first_shards_unasked_and_gives_their_receipts_when_asked(
-    hosts: Hosting, tmp_path: Path
+    hosts: PoolAddress, tmp_path: Path
 ) -> None:
     job = planned_job(rows(600), root=str(tmp_path), engine="echo")
     actor = EngineActor(assignment(job, 0, 1), hosts)
@@ -106,7 +106,7 @@ def test_a_prestarted_host_begins_before_there_is_an_actor_and_is_the_first_ones
     assert set(before) == {0, 1}
     assert job.commits() == before
     (asked,) = [process.command for process in hosts_alive() if process.pid not in earlier]
-    assert (alone, asked) == (AHEAD_TITLE, TITLE)
+    assert (alone, asked) == (PRESTARTED_TITLE, TITLE)
 
 
 @pytest.mark.usefixtures("hosts")
@@ -125,7 +125,7 @@ def test_when_a_prestarted_host_has_died_its_actor_is_told_and_the_next_one_gets
 
 
 def test_a_host_has_the_environment_of_its_actor(
-    hosts: Hosting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hosts: PoolAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = planned_job(rows(3), root=str(tmp_path), engine="echo", engine_args={"gpus": 1})
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
@@ -135,14 +135,14 @@ def test_a_host_has_the_environment_of_its_actor(
     assert orjson.loads(str(receipt["engine_config"][0]))["gpus"] == "7"
 
 
-def test_what_keeps_an_engine_from_starting_is_told(hosts: Hosting, tmp_path: Path) -> None:
+def test_what_keeps_an_engine_from_starting_is_told(hosts: PoolAddress, tmp_path: Path) -> None:
     job = planned_job(rows(1), root=str(tmp_path), engine="abacus")
 
     with pytest.raises(UsageError, match="'abacus': expected one of"):
         ask(EngineActor(assignment(job), hosts), 0)
 
 
-def test_an_error_that_is_none_of_ours_is_told_by_its_name(hosts: Hosting, tmp_path: Path) -> None:
+def test_an_error_that_is_none_of_ours_is_told_by_its_name(hosts: PoolAddress, tmp_path: Path) -> None:
     job = planned_job(rows(3), root=str(tmp_path), engine="echo")
     open_store(job.uri).delete(layout.PLAN)
 
@@ -150,7 +150,7 @@ def test_an_error_that_is_none_of_ours_is_told_by_its_name(hosts: Hosting, tmp_p
         ask(EngineActor(assignment(job), hosts), 0)
 
 
-def test_a_host_whose_actor_is_gone_keeps_what_it_has_answered(hosts: Hosting, tmp_path: Path) -> None:
+def test_a_host_whose_actor_is_gone_keeps_what_it_has_answered(hosts: PoolAddress, tmp_path: Path) -> None:
     job = planned_job(rows(400), root=str(tmp_path), engine="echo", engine_args={"delay_s": 1.0})  # 256 at once
     before = {process.pid for process in hosts_alive()}
     connection = pool.ask(hosts, assignment(job))
@@ -190,7 +190,7 @@ def test_a_prestarted_host_that_is_dismissed_before_it_is_there_ends_when_it_is(
     check_gone(lambda: [process for process in hosts_alive() if process.pid not in before], GONE_WITHIN_S)
 
 
-def test_a_host_ends_with_the_connection_of_its_actor(hosts: Hosting, tmp_path: Path) -> None:
+def test_a_host_ends_with_the_connection_of_its_actor(hosts: PoolAddress, tmp_path: Path) -> None:
     job = planned_job(rows(3), root=str(tmp_path), engine="echo")
     before = {process.pid for process in hosts_alive()}
     connection = pool.ask(hosts, assignment(job))

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 import zstandard
-from engines import ScriptedEngine, answered, chat, ids, output, planned_job, replica_of, row, rows, started
+from engines import ScriptedEngine, answered, chat, ids, output, planned_job, row, rows, runner_of, started
 from fast_loop import run_fast
 from faults import Wrapped
 
@@ -20,7 +20,7 @@ from connectors.errors import Unavailable
 from connectors.stores.registry import open_store
 from pipelines.engines.base import Answer, EngineDead
 from pipelines.shards.journal import KeptAnswer, RowKey, decode_segment, encode_segment, read_past, row_key
-from pipelines.shards.runner import Replica
+from pipelines.shards.runner import ShardRunner
 
 KEPT = [
     KeptAnswer(RowKey(0, 1, "ab"), Answer(200, '{"text": "é\u2028"}'.encode(), Usage(1, 2, 3))),
@@ -44,7 +44,7 @@ def live_until_done(job: JobStore, engine: ScriptedEngine, *, most_starts: int) 
     """Start an engine again each time it dies, as Ray restarts an actor; return how often it was started."""
 
     async def live(start: int) -> bool:
-        replica = Replica(job, started(engine), epoch=1, name=f"engine-{start}", past=read_past(job))
+        replica = ShardRunner(job, started(engine), epoch=1, name=f"engine-{start}", past=read_past(job))
         plan = job.plan()
         assert plan is not None
         shards = [asyncio.ensure_future(replica.run(shard.index)) for shard in plan.shards]
@@ -110,7 +110,7 @@ def test_answers_that_the_store_did_not_take_are_kept_by_the_next_try() -> None:
     engine = ScriptedEngine(delay_s=lambda request: 1e6 if request.custom_id == "r2" else 1.0)
 
     async def run() -> None:
-        replica = replica_of(JobStore(store), engine)
+        replica = runner_of(JobStore(store), engine)
         running = asyncio.ensure_future(replica.run(0))
         await asyncio.sleep(5)
         with pytest.raises(Unavailable):

@@ -1,4 +1,4 @@
-"""When rows are asked: those that begin alike one after another, and at the end of a job the longest first."""
+"""When rows are asked: those that share a prefix one after another, and at the end of a job the longest first."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from batch.jobs.store import JobStore
 from batch.rows.request import Request
 from pipelines.shards import runner
 from pipelines.shards.priority import beginning, rank
-from pipelines.shards.runner import Replica
+from pipelines.shards.runner import ShardRunner
 
 WINDOW = 64
 
@@ -35,7 +35,7 @@ def run_once_in_line(job: JobStore, engine: ScriptedEngine, *, rows: int) -> Non
                 await asyncio.sleep(1)
             return engine
 
-        only = Replica(job, loading(), epoch=1, name="a")
+        only = ShardRunner(job, loading(), epoch=1, name="a")
         await run_shards(job, only)
 
     run_fast(run())
@@ -52,7 +52,7 @@ def test_rows_of_all_open_shards_are_asked_in_the_order_of_how_they_begin_and_wr
     assert ids(job) == texts
 
 
-def test_rows_stand_in_line_before_the_engine_is_up_so_that_its_first_rows_begin_alike_too() -> None:
+def test_rows_stand_in_line_before_the_engine_is_up_so_that_its_first_rows_share_a_prefix_too() -> None:
     texts = [f"{color} {number}" for number in range(20) for color in ("red", "blue")]
     job = planned_job([chat(text, text) for text in texts], shard_rows=10)
     engine = ScriptedEngine(window=8)
@@ -114,18 +114,18 @@ def test_the_fewer_tokens_an_answer_may_have_the_later_it_is_asked() -> None:
         {"max_tokens": 100},
         {"max_output_tokens": 1},
     ]
-    for begin_alike in (True, False):
-        ranks = [rank(request(**body), at_end=True, begin_alike=begin_alike) for body in bodies]
+    for share_prefix in (True, False):
+        ranks = [rank(request(**body), at_end=True, share_prefix=share_prefix) for body in bodies]
 
         assert ranks == sorted(set(ranks))
-        assert rank(request(max_tokens=32), at_end=False, begin_alike=begin_alike) == 0 < ranks[0]
+        assert rank(request(max_tokens=32), at_end=False, share_prefix=share_prefix) == 0 < ranks[0]
 
 
-def test_rows_that_begin_alike_stay_together_where_their_limits_differ_little() -> None:
+def test_rows_that_share_a_prefix_stay_together_where_their_limits_differ_little() -> None:
     few, more = request(max_tokens=1), request(max_tokens=64)
 
-    assert rank(few, at_end=True, begin_alike=True) == rank(more, at_end=True, begin_alike=True)
-    assert rank(few, at_end=True, begin_alike=False) > rank(more, at_end=True, begin_alike=False)
+    assert rank(few, at_end=True, share_prefix=True) == rank(more, at_end=True, share_prefix=True)
+    assert rank(few, at_end=True, share_prefix=False) > rank(more, at_end=True, share_prefix=False)
 
 
 def test_of_a_job_whose_rows_have_nothing_in_common_few_steps_are_lost_at_the_end() -> None:

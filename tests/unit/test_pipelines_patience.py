@@ -5,13 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from engines import ScriptedEngine, ids, output, planned_job, replica_of, row, run_shards
+from engines import ScriptedEngine, ids, output, planned_job, row, run_shards, runner_of
 from fast_loop import run_fast
 
 from batch.jobs.store import JobStore
 from batch.records.objects import Stop, StopState
 from pipelines.shards.row_timeout import LONGEST_STEP_S, Patience
-from pipelines.shards.runner import Replica
+from pipelines.shards.runner import ShardRunner
 
 FOR_EVER_S = 1e9
 
@@ -71,12 +71,12 @@ def hanging() -> ScriptedEngine:
 
 
 def run_watched(
-    job: JobStore, engine: ScriptedEngine, *, looks: int, then: Callable[[Replica], None] = lambda _: None
+    job: JobStore, engine: ScriptedEngine, *, looks: int, then: Callable[[ShardRunner], None] = lambda _: None
 ) -> None:
     """Run the job while a clock of the test goes on for so many seconds, with a look at each; `then` do something."""
 
     async def run() -> None:
-        replica = replica_of(job, engine)
+        replica = runner_of(job, engine)
         running = asyncio.ensure_future(run_shards(job, replica))
         await asyncio.sleep(5)  # what can be answered is
         for now_s in range(looks):
@@ -87,7 +87,7 @@ def run_watched(
     run_fast(run())
 
 
-def stop(replica: Replica) -> None:
+def stop(replica: ShardRunner) -> None:
     replica.stop(Stop(StopState.CANCELLED, "enough", "2026-01-01T00:00:00Z"))
 
 

@@ -16,11 +16,11 @@ from engines import (
     output,
     planned_job,
     refused,
-    replica_of,
     row,
     rows,
     run_job,
     run_shards,
+    runner_of,
 )
 from fast_loop import run_fast
 
@@ -33,7 +33,7 @@ from batch.rows.request import Request
 from connectors.stores.registry import open_store
 from pipelines.engines.base import Answer, Engine, EngineDead
 from pipelines.engines.echo import EchoEngine
-from pipelines.shards.runner import Replica
+from pipelines.shards.runner import ShardRunner
 
 PART_KINDS: tuple[PartKind, ...] = ("results", "errors")
 CANCEL = Stop(StopState.CANCELLED, "enough", "2026-01-31T12:00:00.000000Z")
@@ -106,7 +106,7 @@ def test_rows_that_are_read_while_an_engine_starts_come_to_it_in_order_from_the_
     engine = ScriptedEngine(window=1)
 
     async def in_real_time() -> list[Commit]:  # the two seconds that an engine waits must outlast threads that read
-        return await run_shards(job, replica_of(job, engine))
+        return await run_shards(job, runner_of(job, engine))
 
     asyncio.run(in_real_time())
 
@@ -132,7 +132,7 @@ def test_a_commit_that_another_attempt_made_meanwhile_stands() -> None:
     class Overtaken(ScriptedEngine):
         async def answer(self, request: Request) -> Answer:
             if not other:
-                other.extend(await run_shards(job, replica_of(job, EchoEngine(), epoch=2)))
+                other.extend(await run_shards(job, runner_of(job, EchoEngine(), epoch=2)))
             return await super().answer(request)
 
     (commit,) = run_job(job, Overtaken())
@@ -169,7 +169,7 @@ def test_a_stop_keeps_finished_rows_and_gives_the_rest_its_code(state: StopState
     engine = ScriptedEngine(window=2, delay_s=lambda request: 1.0 if request.custom_id in ("r0", "r1") else 3600.0)
 
     async def run() -> list[Commit]:
-        replica = replica_of(job, engine)
+        replica = runner_of(job, engine)
         running = asyncio.ensure_future(run_shards(job, replica))
         while len(engine.asked) < 4:
             await asyncio.sleep(0.1)
@@ -195,7 +195,7 @@ def test_a_stop_before_the_engine_is_up_ends_every_row() -> None:
         raise AssertionError("unreachable")
 
     async def run() -> list[Commit]:
-        replica = Replica(job, never(), epoch=1, name="a")
+        replica = ShardRunner(job, never(), epoch=1, name="a")
         running = asyncio.ensure_future(run_shards(job, replica))
         await asyncio.sleep(5)
         assert replica.report().phase == "starting engine"
@@ -211,7 +211,7 @@ def test_a_stop_before_the_engine_is_up_ends_every_row() -> None:
 
 def test_a_stop_in_the_very_step_that_admits_rows_leaves_none_without_a_result() -> None:
     job = planned_job(rows(6))
-    replicas: list[Replica] = []
+    replicas: list[ShardRunner] = []
 
     class Stopping(ScriptedEngine):
         async def answer(self, request: Request) -> Answer:
@@ -219,7 +219,7 @@ def test_a_stop_in_the_very_step_that_admits_rows_leaves_none_without_a_result()
             return await super().answer(request)
 
     async def run() -> list[Commit]:
-        replicas.append(replica_of(job, Stopping(window=6)))
+        replicas.append(runner_of(job, Stopping(window=6)))
         return await run_shards(job, replicas[0])
 
     (commit,) = run_fast(run())
@@ -231,7 +231,7 @@ def test_only_the_first_stop_counts() -> None:
     job = planned_job(rows(1))
 
     async def run() -> list[Commit]:
-        replica = replica_of(job, ScriptedEngine())
+        replica = runner_of(job, ScriptedEngine())
         replica.stop(CANCEL)
         replica.stop(Stop(StopState.EXPIRED, "", CANCEL.at))
         return await run_shards(job, replica)
@@ -246,7 +246,7 @@ def test_an_engine_that_cannot_start_fails_the_shard_with_its_sentence() -> None
         raise JobFailed("no such model")
 
     async def run() -> None:
-        replica = Replica(job, broken(), epoch=1, name="a")
+        replica = ShardRunner(job, broken(), epoch=1, name="a")
         with pytest.raises(JobFailed, match="no such model"):
             await replica.run(0)
         assert replica.report().phase == "starting engine"
@@ -334,7 +334,7 @@ def test_a_job_without_a_plan_is_refused() -> None:
 
     async def run() -> None:
         with pytest.raises(ValueError, match="no plan"):
-            Replica(JobStore.open(job.uri), asyncio.Future(), epoch=1, name="a")
+            ShardRunner(JobStore.open(job.uri), asyncio.Future(), epoch=1, name="a")
 
     run_fast(run())
 
@@ -342,7 +342,7 @@ def test_a_job_without_a_plan_is_refused() -> None:
 def test_the_report_counts_rows_of_shards_without_a_commit() -> None:
     job = planned_job([b"not json", *rows(3)])
     reports: list[EngineReport] = []
-    replicas: list[Replica] = []
+    replicas: list[ShardRunner] = []
 
     class Reporting(ScriptedEngine):
         async def answer(self, request: Request) -> Answer:
@@ -350,7 +350,7 @@ def test_the_report_counts_rows_of_shards_without_a_commit() -> None:
             return await super().answer(request)
 
     async def run() -> None:
-        replica = replica_of(job, Reporting(window=1))
+        replica = runner_of(job, Reporting(window=1))
         replicas.append(replica)
         reports.append(replica.report())
         await run_shards(job, replica)

@@ -16,7 +16,7 @@ from batch.errors import InputChanged
 from batch.jobs.store import JobStore
 from batch.planning.plan import make_plan
 from connectors.stores.store import Store
-from pipelines.shards.runner import Replica
+from pipelines.shards.runner import ShardRunner
 
 CONTENT = b"".join(orjson.dumps(row) + b"\n" for row in rows(4))
 FILES = {"in.jsonl": CONTENT, "in.jsonl.gz": gzip.compress(CONTENT)}
@@ -36,7 +36,7 @@ def run_shard(job: JobStore, index: int) -> None:
 
 
 async def _run_shard(job: JobStore, index: int) -> None:
-    await Replica(job, started(ScriptedEngine()), epoch=1, name="a").run(index)
+    await ShardRunner(job, started(ScriptedEngine()), epoch=1, name="a").run(index)
 
 
 def grow(path: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from engines import ScriptedEngine, answered, chat, ids, output, planned_job, replica_of, rows, started
+from engines import ScriptedEngine, answered, chat, ids, output, planned_job, rows, runner_of, started
 from fast_loop import run_fast
 from jobs import ENGINE, HOLDER, FakeClock
 
@@ -19,7 +19,7 @@ from pipelines.attempt.finalize import finalize
 from pipelines.attempt.unanswered import end_rows, standing_plan
 from pipelines.engines.base import Answer
 from pipelines.shards.journal import read_past
-from pipelines.shards.runner import Replica
+from pipelines.shards.runner import ShardRunner
 
 STATES = [(StopState.CANCELLED, "cancelled"), (StopState.EXPIRED, "expired"), (StopState.FAILED, "cancelled")]
 
@@ -33,7 +33,7 @@ def interrupted_after(job: JobStore, *answers: str) -> None:
     engine = ScriptedEngine(window=1000, delay_s=lambda request: 1.0 if request.custom_id in answers else 1e6)
 
     async def run() -> None:
-        replica = replica_of(job, engine)
+        replica = runner_of(job, engine)
         shards = [asyncio.ensure_future(replica.run(shard.index)) for shard in standing_plan(job).shards]
         await asyncio.sleep(100)
         await replica.keep_answers()
@@ -81,7 +81,7 @@ def test_a_running_engine_that_is_stopped_keeps_what_an_earlier_one_answered() -
     interrupted_after(job, "r1", "r2")
 
     async def run() -> None:
-        replica = Replica(job, started(ScriptedEngine()), epoch=2, name="b", past=read_past(job))
+        replica = ShardRunner(job, started(ScriptedEngine()), epoch=2, name="b", past=read_past(job))
         replica.stop(stop(StopState.CANCELLED))
         await replica.run(0)
 
@@ -113,7 +113,7 @@ def test_a_shard_that_has_a_commit_is_left_as_it_is() -> None:
     job = planned_job(rows(4), shard_rows=2)
 
     async def first() -> None:
-        await replica_of(job, ScriptedEngine(_answer)).run(0)
+        await runner_of(job, ScriptedEngine(_answer)).run(0)
 
     claim(job, HOLDER, clock=FakeClock())
     run_fast(first())

@@ -36,7 +36,7 @@ SECRET = b'{"prompt":"secret"}\n'
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody asks the network anything, not even for a name."""
+    """No test here asks the network anything, not even for a name."""
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the network was asked")

@@ -64,7 +64,7 @@ def limit_options(function: Function) -> Function:
                 "--order-by-prefix/--no-order-by-prefix",
                 default=True,
                 show_default=True,
-                help="Ask rows that begin alike one after another; the output has the order of the input either way.",
+                help="Ask rows that share a prefix one after another; the output keeps the order of the input.",
             ),
             click.option(
                 "--output-format",

@@ -1,7 +1,7 @@
 """vLLM's schedulers, but that a row's tokens leave EngineCore together, when the last is there.
 
-vLLM sends each step's tokens to the process in front of it, which has to look at every row in every step. Nobody
-reads an unfinished row here. Not for rows that are looked at while they grow: those with stop strings, which that
+vLLM sends each step's tokens to the process in front of it, which has to look at every row in every step. An
+unfinished row is not read here. Not for rows that are looked at while they grow: those with stop strings, which that
 process finds, and those with log-probabilities.
 """
 
