@@ -85,7 +85,7 @@ class Attempts:
         return [process for process in self.family() if process.command.startswith(TITLE)]
 
     def has_asking_actor(self) -> bool:
-        """Whether an actor has a host. One that is killed before has no engine: its successor gets the prestarted host."""
+        """Whether an actor has a host. One that is killed before has none: its successor gets the prestarted host."""
         return any(host.command == TITLE for host in self.hosts())
 
     def command(self) -> list[Process]:

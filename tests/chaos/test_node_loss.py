@@ -15,7 +15,8 @@ from terminal import Terminal, clean_environment, start_script, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 
-ROWS = 6000  # a dozen shards, for both engines to have some
+ROWS = 6000
+ROWS_OF_TWO = 20_000  # more shards than an engine asks for at once: the second gets some, however late it is up
 REFILLED_WITHIN_S = 90.0
 WINDOW = 16
 
@@ -47,8 +48,8 @@ def two_nodes(environment: Mapping[str, str]) -> Iterator[tuple[str, int]]:
         check_gone(lambda: [member for member in everyone if member.is_alive], 10.0)
 
 
-def job(folder: Path, server: AnswerServer, *words: str) -> tuple[str, ...]:
-    rows = (orjson.dumps({"custom_id": f"row-{n:05d}", "prompt": f"number {n}"}) for n in range(ROWS))
+def job(folder: Path, server: AnswerServer, *words: str, count: int = ROWS) -> tuple[str, ...]:
+    rows = (orjson.dumps({"custom_id": f"row-{n:05d}", "prompt": f"number {n}"}) for n in range(count))
     (folder / "in.jsonl").write_bytes(b"\n".join(rows) + b"\n")
     engine = ("--engine", "openai", "--engine-arg", f"base_url={server.base_url}")
     window = ("--engine-arg", f"concurrency={WINDOW}", "--journal-every", "1s")
@@ -60,7 +61,8 @@ def test_a_node_that_dies_costs_no_row(tmp_path: Path, watch: Watch) -> None:
     environment = clean_environment(tmp_path, RAY_AUTH_TOKEN="0123456789abcdef" * 4)
     with AnswerServer(delay_s=0.3) as server, two_nodes(environment) as (address, raylet):
         terminal = Terminal(tmp_path, environment, ray=address)
-        attempts = watch(Attempts(terminal, job(tmp_path, server, "--replicas", "2"), str(tmp_path / "out")))
+        words = job(tmp_path, server, "--replicas", "2", count=ROWS_OF_TWO)
+        attempts = watch(Attempts(terminal, words, str(tmp_path / "out")))
         attempts.begin()
         wait_until(lambda: len(attempts.busy_engines()) == 2, "two engines with rows in hand")
         lost = descendants(raylet)
@@ -74,7 +76,7 @@ def test_a_node_that_dies_costs_no_row(tmp_path: Path, watch: Watch) -> None:
         server.delay_s = 0.0
         code, said = attempts.end()
     assert code == 0, said
-    check_rows(attempts, attempts_made=1)
+    check_rows(attempts, ROWS_OF_TWO, attempts_made=1)
     attempts.check_nothing_is_left()
 
 
@@ -99,16 +101,16 @@ def test_a_raylet_that_dies_ends_its_attempt_and_the_same_command_goes_on(tmp_pa
         attempts.begin()
         code, said = attempts.end()
     assert code == 0, said
-    check_rows(attempts, attempts_made=2)
+    check_rows(attempts, ROWS, attempts_made=2)
     attempts.check_nothing_is_left()
 
 
-def check_rows(attempts: Attempts, *, attempts_made: int) -> None:
+def check_rows(attempts: Attempts, count: int, *, attempts_made: int) -> None:
     """Each row once, in order, with its own answer; no part but the ledger's."""
     parts = attempts.objects("results/")
     rows = [orjson.loads(line) for line in output_lines(parts).splitlines()]
-    assert [row["custom_id"] for row in rows] == [f"row-{n:05d}" for n in range(ROWS)]
-    assert [row["response"]["body"]["choices"][0]["text"] for row in rows] == [f"number {n}" for n in range(ROWS)]
+    assert [row["custom_id"] for row in rows] == [f"row-{n:05d}" for n in range(count)]
+    assert [row["response"]["body"]["choices"][0]["text"] for row in rows] == [f"number {n}" for n in range(count)]
     manifest = orjson.loads(attempts.store.get("manifest.json"))
-    assert (manifest["state"], manifest["succeeded"], manifest["attempts"]) == ("COMPLETED", ROWS, attempts_made)
+    assert (manifest["state"], manifest["succeeded"], manifest["attempts"]) == ("COMPLETED", count, attempts_made)
     assert {part["key"] for part in manifest["results"]} == set(parts)
