@@ -1,0 +1,66 @@
+"""The pages for users: their commands have flags that are there, and their lines of requests are requests."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from command_line import CommandLine
+from specs import job_spec, line_of
+
+from batch.rows.request import Decoder, Request
+from batch.spec.engine_arguments import check_engine_args
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "architecture.md")
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+MODELS = ("gpt-4o-mini", "sql")
+
+
+def lines(page: Path, language: str) -> list[str]:
+    """The lines of a page's blocks of a language; "" is a block that names none."""
+    blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [line for named, block in blocks if named == language for line in block.splitlines()]
+
+
+def commands() -> list[str]:
+    """Every command of every page, without what a shell does with its output and without what is said of it."""
+    found = (line for page in [ROOT / "README.md", *PAGES] for line in lines(page, "") + lines(page, "sh"))
+    return [re.split(r" [|>] |   ", line)[0] for line in found if line.startswith("batchctl ")]
+
+
+def requests() -> list[tuple[str, str]]:
+    return [(page.name, line) for page in PAGES for line in lines(page, "jsonl")]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_flag_of_a_command_is_there(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = CommandLine(tmp_path, monkeypatch, capsys)
+
+    ended = call(*shlex.split(command)[1:], "--help")
+
+    assert ended.code == 0, ended.err
+
+
+@pytest.mark.parametrize("command", [command for command in commands() if "--engine-arg" in command])
+def test_every_engine_argument_of_a_command_is_one(command: str) -> None:
+    words = shlex.split(command)
+    given = dict(words[at + 1].split("=", 1) for at, word in enumerate(words) if word == "--engine-arg")
+
+    assert check_engine_args("openai" if "openai" in words else "vllm", given)
+
+
+@pytest.mark.parametrize(("page", "line"), requests())
+def test_every_line_of_requests_is_a_request(page: str, line: str) -> None:
+    decoder = Decoder(job_spec(served_model_names=MODELS))
+
+    decoded = decoder.decode("page.jsonl", line_of(line.encode()))
+
+    assert isinstance(decoded, Request), (page, decoded)
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert len(commands()) > 20
+    assert len(requests()) > 10
