@@ -196,20 +196,58 @@ def shown(value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class InferenceParameters:
-    """What a job asks of the model for each of its rows, where the row does not ask otherwise. None: not asked."""
+class Flag:
+    """How a person asks for a parameter at the command line. `kind`: the type of its value; dict: a JSON object."""
 
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    n: int | None = None
-    extra_body: dict[str, object] = field(default_factory=dict)
-    system_prompt: str | None = None
+    names: tuple[str, ...]
+    kind: type
+    metavar: str
+    help: str
+
+
+def _flag(*names: str, kind: type, metavar: str, help: str) -> dict[str, Flag]:  # noqa: A002
+    return {"flag": Flag(names, kind, metavar, help)}
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceParameters:
+    """What a job asks of the model for each of its rows, where the row does not ask otherwise. None: not asked.
+
+    The one table of them: flags, their help, names in Python and in stored specs are made of these fields.
+    """
+
+    max_tokens: int | None = field(
+        default=None,
+        metadata=_flag("--max-tokens", kind=int, metavar="N", help="At most so many tokens an answer."),
+    )
+    temperature: float | None = field(
+        default=None,
+        metadata=_flag("--temperature", kind=float, metavar="T", help="Sampling temperature, 0 to 2."),
+    )
+    top_p: float | None = field(
+        default=None,
+        metadata=_flag("--top-p", kind=float, metavar="P", help="Nucleus sampling, above 0 to 1."),
+    )
+    top_k: int | None = field(
+        default=None,
+        metadata=_flag("--top-k", kind=int, metavar="K", help="Sample from the K likeliest tokens."),
+    )
+    n: int | None = field(
+        default=None,
+        metadata=_flag("-n", "--n", kind=int, metavar="N", help="Answers for each request."),
+    )
+    extra_body: dict[str, object] = field(
+        default_factory=dict,
+        metadata=_flag("--extra-body", kind=dict, metavar="JSON", help="More parameters of the request body."),
+    )
+    system_prompt: str | None = field(
+        default=None,
+        metadata=_flag("--system-prompt", kind=str, metavar="TEXT", help="The system message of rows that have none."),
+    )
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "top_p"):
-            if type(getattr(self, name)) is int:  # 0 and 0.0 are one temperature, and have to make one digest
+        for name in _NUMBERS:
+            if FLAGS[name].kind is float and type(getattr(self, name)) is int:  # 0 and 0.0 have to make one digest
                 object.__setattr__(self, name, float(getattr(self, name)))
 
     @staticmethod
@@ -256,8 +294,10 @@ def _checked(body: Body) -> Body:
     raise UsageError(f"inference parameters: {checked.message}")
 
 
-_FIELDS = tuple(field.name for field in fields(InferenceParameters))
-_NUMBERS = ("max_tokens", "temperature", "top_p", "top_k", "n")
+FLAGS: dict[str, Flag] = {each.name: each.metadata["flag"] for each in fields(InferenceParameters)}
+"""The flag of each parameter, in the order in which help shows them."""
+_FIELDS = tuple(FLAGS)
+_NUMBERS = tuple(name for name, flag in FLAGS.items() if flag.kind in (int, float))
 _BY_ROW = frozenset({"model", "messages", "prompt", "input"})
 _BY_ENGINE = ("top_logprobs", "logprobs")
 

@@ -10,6 +10,7 @@ from specs import job_spec, line_of
 
 from batch.rows.request import Decoder, Request
 from batch.spec.engine_arguments import check_engine_args
+from batch.spec.parameters import FLAGS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "architecture.md")
@@ -59,6 +60,13 @@ def test_every_line_of_requests_is_a_request(page: str, line: str) -> None:
     decoded = decoder.decode("page.jsonl", line_of(line.encode()))
 
     assert isinstance(decoded, Request), (page, decoded)
+
+
+def test_the_page_of_parameters_has_a_row_for_each_in_their_order() -> None:
+    page = (ROOT / "docs/parameters.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(-[\w-]+ \w+)` \| `(\w+)` \|", page, re.MULTILINE)
+
+    assert rows == [(f"{flag.names[0]} {flag.metavar}", name) for name, flag in FLAGS.items()]
 
 
 def test_there_is_something_to_look_at() -> None:

@@ -13,12 +13,12 @@ from batch.cli.flags.common import global_options, output_option, settings
 from batch.cli.flags.completion import datasets, folders, jobs, jobs_and_folders
 from batch.cli.flags.reading import (
     LineFlags,
-    ParameterFlags,
     adapters,
     line_options,
     parameter_options,
     read_messages_template,
     take,
+    take_parameters,
 )
 from batch.cli.flags.running import attempt_options, engine_options, limit_options, once_each
 from batch.cli.flags.values import DURATION
@@ -99,7 +99,7 @@ def _request(workspace: Workspace, given: dict[str, Any], first_look: FirstLook)
     from batch.spec.engine_arguments import check_engine_args
     from batch.spec.job_spec import JobSpec
 
-    submission, parameters = take(Submission, given), take(ParameterFlags, given).parameters()
+    submission, parameters = take(Submission, given), take_parameters(given)
     for name in ("model", "input_dataset_id"):
         if not getattr(submission, name):
             raise UsageError(f"--{name.replace('_', '-')} is missing.")

@@ -12,17 +12,18 @@ from batch.cli.flags.common import global_options, output_option
 from batch.cli.flags.completion import files, folders
 from batch.cli.flags.reading import (
     LineFlags,
-    ParameterFlags,
     adapters,
     line_options,
     parameter_options,
     read_messages_template,
     take,
+    take_parameters,
 )
 from batch.cli.flags.running import attempt_options, engine_options, limit_options, once_each
 
 if TYPE_CHECKING:
     from batch.spec.job_spec import JobSpec
+    from batch.spec.parameters import InferenceParameters
 
 UNNAMED = "job"
 
@@ -87,16 +88,16 @@ def run(
     from batch.cli.preflight import prepare
     from batch.clock import SystemClock
 
-    line_flags, parameter_flags = take(LineFlags, given), take(ParameterFlags, given)
+    line_flags, parameters = take(LineFlags, given), take_parameters(given)
     now = SystemClock().now()
-    spec = job_spec(inputs, JobFlags(**given), lines=line_flags, parameters=parameter_flags, now=now)
+    spec = job_spec(inputs, JobFlags(**given), lines=line_flags, parameters=parameters, now=now)
     first_look = FirstLook.asked_by(ctx, as_json=mode == "json")
     job_store = prepare(spec, first_look, replicas=replicas, ray_address=ray_address)
     return follow(job_store, Launch(spec.output, replicas=replicas, ray_address=ray_address), as_json=mode == "json")
 
 
 def job_spec(
-    inputs: tuple[str, ...], flags: JobFlags, *, lines: LineFlags, parameters: ParameterFlags, now: datetime
+    inputs: tuple[str, ...], flags: JobFlags, *, lines: LineFlags, parameters: InferenceParameters, now: datetime
 ) -> JobSpec:
     """The spec that the flags ask for, every value checked alone. UsageError, BadUri. Reads the template file only."""
     from batch.clock import rfc3339
@@ -114,7 +115,7 @@ def job_spec(
         lora=adapters(lines.lora),
         engine=flags.engine,
         engine_args=check_engine_args(flags.engine, once_each(flags.engine_arg)),
-        parameters=parameters.parameters(),
+        parameters=parameters,
         prompt_template=lines.prompt_template,
         messages_template=read_messages_template(lines.messages_template),
         id_field=lines.id_field,

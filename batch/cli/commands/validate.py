@@ -14,12 +14,12 @@ from batch.cli.flags.common import global_options, output_option
 from batch.cli.flags.completion import files
 from batch.cli.flags.reading import (
     LineFlags,
-    ParameterFlags,
     adapters,
     line_options,
     parameter_options,
     read_messages_template,
     take,
+    take_parameters,
 )
 from batch.cli.output.progress import Display, View, open_display
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from batch.planning.validation import Validation
     from batch.result import RowFailure
     from batch.spec.job_spec import JobSpec
+    from batch.spec.parameters import InferenceParameters
 
 NO_MODEL = "any"
 CHARACTERS_PER_TOKEN = 4
@@ -50,7 +51,7 @@ def validate(inputs: tuple[str, ...], model: str | None, mode: str, **given: Any
     from batch.planning.plan import make_plan
     from batch.planning.validation import validate as check_lines
 
-    spec = _spec(inputs, model, take(LineFlags, given), parameters=take(ParameterFlags, given))
+    spec = _spec(inputs, model, take(LineFlags, given), parameters=take_parameters(given))
     render = _failure_json if mode == "json" else describe
     display = open_display(sys.stderr, as_json=mode == "json")
     try:
@@ -76,7 +77,7 @@ def _show_read(display: Display, lines: int) -> None:
         display.show(View("scanning", message=f"{lines:,} lines read"), time.monotonic())
 
 
-def _spec(inputs: tuple[str, ...], model: str | None, lines: LineFlags, *, parameters: ParameterFlags) -> JobSpec:
+def _spec(inputs: tuple[str, ...], model: str | None, lines: LineFlags, *, parameters: InferenceParameters) -> JobSpec:
     from batch.spec.job_spec import JobSpec
     from connectors.uri import parse_pattern
 
@@ -88,7 +89,7 @@ def _spec(inputs: tuple[str, ...], model: str | None, lines: LineFlags, *, param
         created_at="",
         served_model_names=lines.served_model_name,
         lora=adapters(lines.lora),
-        parameters=parameters.parameters(),
+        parameters=parameters,
         prompt_template=lines.prompt_template,
         messages_template=read_messages_template(lines.messages_template),
         id_field=lines.id_field,

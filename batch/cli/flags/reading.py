@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
 from batch.cli.flags.completion import files
 from batch.cli.flags.values import JSON_OBJECT, KEY_VALUE, read_json
 from batch.errors import UsageError
-
-if TYPE_CHECKING:
-    from batch.spec.parameters import InferenceParameters
+from batch.spec.parameters import FLAGS, InferenceParameters
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Flags = TypeVar("Flags")
@@ -31,26 +29,6 @@ class LineFlags:
     id_field: str | None
     carry: tuple[str, ...]
     row_model: Literal["check", "ignore"]
-
-
-@dataclass(frozen=True, slots=True)
-class ParameterFlags:
-    """The job's inference parameters; None = not given."""
-
-    max_tokens: int | None
-    temperature: float | None
-    top_p: float | None
-    top_k: int | None
-    n: int | None
-    extra_body: dict[str, Any] | None
-    system_prompt: str | None
-
-    def parameters(self) -> InferenceParameters:
-        """The parameters as the library knows them. UsageError names the flag's field, value and bound."""
-        from batch.spec.parameters import InferenceParameters
-
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return InferenceParameters.from_dict({name: value for name, value in given.items() if value is not None})
 
 
 def take(kind: type[Flags], given: dict[str, Any]) -> Flags:
@@ -90,20 +68,17 @@ def line_options(function: Function) -> Function:
 
 
 def parameter_options(function: Function) -> Function:
-    """The options of ParameterFlags."""
-    for option in reversed(
-        (
-            click.option("--max-tokens", type=int, metavar="N", help="At most so many tokens an answer."),
-            click.option("--temperature", type=float, metavar="T", help="Sampling temperature, 0 to 2."),
-            click.option("--top-p", type=float, metavar="P", help="Nucleus sampling, above 0 to 1."),
-            click.option("--top-k", type=int, metavar="K", help="Sample from the K likeliest tokens."),
-            click.option("-n", "--n", type=int, metavar="N", help="Answers for each request."),
-            click.option("--extra-body", type=JSON_OBJECT, metavar="JSON", help="More parameters of the request body."),
-            click.option("--system-prompt", metavar="TEXT", help="The system message of rows that have none."),
-        )
-    ):
-        function = option(function)
+    """The flags of InferenceParameters."""
+    for flag in reversed(FLAGS.values()):
+        kind = JSON_OBJECT if flag.kind is dict else flag.kind
+        function = click.option(*flag.names, type=kind, metavar=flag.metavar, help=flag.help)(function)
     return function
+
+
+def take_parameters(given: dict[str, Any]) -> InferenceParameters:
+    """Move the inference parameters out of a command's keyword arguments. UsageError names value and bound."""
+    asked = {name: given.pop(name) for name in FLAGS}
+    return InferenceParameters.from_dict({name: value for name, value in asked.items() if value is not None})
 
 
 def read_messages_template(path: str | None) -> list[dict[str, Any]] | None:
