@@ -232,6 +232,15 @@ class InferenceParameters:
         default=None,
         metadata=_flag("--top-k", kind=int, metavar="K", help="Sample from the K likeliest tokens."),
     )
+    frequency_penalty: float | None = field(
+        default=None,
+        metadata=_flag(
+            "--frequency-penalty",
+            kind=float,
+            metavar="F",
+            help="Make tokens less likely the more often they stand in the answer, -2 to 2.",
+        ),
+    )
     n: int | None = field(
         default=None,
         metadata=_flag("-n", "--n", kind=int, metavar="N", help="Answers for each request."),

@@ -199,12 +199,15 @@ def test_a_wrong_parameter_of_a_job_is_told(given: dict[str, object], words: str
 
 
 def test_a_job_gives_each_endpoint_what_it_knows() -> None:
-    parameters = InferenceParameters(max_tokens=5, temperature=0.0, extra_body={"truncate_prompt_tokens": 9})
+    parameters = InferenceParameters(
+        max_tokens=5, temperature=0.0, frequency_penalty=1.5, extra_body={"truncate_prompt_tokens": 9}
+    )
 
-    assert parameters.body(CHAT) == {"max_tokens": 5, "temperature": 0.0, "truncate_prompt_tokens": 9}
+    sampling = {"temperature": 0.0, "frequency_penalty": 1.5}
+    assert parameters.body(CHAT) == {"max_tokens": 5, **sampling, "truncate_prompt_tokens": 9}
     assert parameters.body("/v1/responses") == {
         "max_output_tokens": 5,
-        "temperature": 0.0,
+        **sampling,
         "truncate_prompt_tokens": 9,
     }
     assert parameters.body("/v1/embeddings") == {"truncate_prompt_tokens": 9}
