@@ -94,3 +94,13 @@ def test_a_process_that_fails_on_and_on_never_waits_to_be_heard() -> None:
     assert cause is not None
     assert cause.startswith("ValueError: 0: xxx")
     assert len(cause) == 1000
+
+
+def test_processes_are_our_forks_only_where_vllm_itself_would_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.engines.vllm.engine import process_context
+
+    monkeypatch.setenv("VLLM_WORKER_MULTIPROC_METHOD", "fork")
+    assert isinstance(process_context(LastWords()), fork_server.ForkedContext)
+
+    monkeypatch.setenv("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
+    assert process_context(LastWords()).get_start_method() == "spawn"

@@ -10,7 +10,9 @@ from argparse import Namespace
 from collections.abc import Awaitable, Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
+from multiprocessing.context import BaseContext
 from typing import Any, NoReturn, TypeAlias
 
 import orjson
@@ -34,6 +36,7 @@ from vllm.exceptions import GenerationError
 from vllm.platforms import current_platform
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser
+from vllm.utils.system_utils import get_mp_context
 from vllm.v1.engine import utils as engine_utils
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
@@ -210,7 +213,7 @@ def _make_room_for_adapters(arguments: Namespace) -> None:
 
 def _load(config: VllmConfig, words: LastWords) -> AsyncLLM:
     """Start the engine process and load the model; blocks until it is ready. Raises JobFailed, which says why not."""
-    engine_utils.get_mp_context = words.context  # vLLM has no setting for it
+    engine_utils.get_mp_context = partial(process_context, words)  # vLLM has no setting for it
     try:
         return AsyncLLM.from_vllm_config(
             config, usage_context=UsageContext.LLM_CLASS, enable_log_requests=False, disable_log_stats=True
@@ -220,6 +223,15 @@ def _load(config: VllmConfig, words: LastWords) -> AsyncLLM:
         if cause is None:
             raise
         raise cannot_start(cause) from error
+
+
+def process_context(words: LastWords) -> BaseContext:
+    """Return how vLLM's processes are made: as our forks where vLLM itself would fork, else as vLLM makes them.
+
+    It spawns where VLLM_WORKER_MULTIPROC_METHOD says so, under WSL, with NUMA binding, and when CUDA is initialized.
+    """
+    own = get_mp_context()
+    return words.context() if own.get_start_method() == "fork" else own
 
 
 def _sizes(config: VllmConfig) -> dict[str, object]:
