@@ -71,6 +71,7 @@ OTHERS = {
     "odd role": {**chat(QUESTION), "messages": [{"role": ["user"], "content": QUESTION}]},
     "no number": chat(QUESTION, temperature={"": []}),
     "bad arguments": chat(QUESTION, logit_bias={"99999999": 1.0}),
+    "odd user": chat(QUESTION, user=5),
     "no seed": chat(QUESTION, seed=-1),
     "float seed": chat(QUESTION, seed=1.0),
     "float length": chat(QUESTION, max_tokens=4.0),

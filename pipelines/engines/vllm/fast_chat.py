@@ -8,6 +8,7 @@ rendered, computed, and put into the same form. What is not as simple, or goes w
 import asyncio
 import copy
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from itertools import count
@@ -42,6 +43,8 @@ from pipelines.engines.vllm.prerender import (
 )
 
 MAX_KINDS = 256
+MAX_REFUSALS = 3
+"""So many rows of a kind are tried: a refusal may be the fault of one row, or of all, which need not pay for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class PlainChats:
         self._renderer = Renderer(llm.renderer)
         self._adapters = adapters
         self._kinds: dict[bytes, asyncio.Task[Kind | None]] = {}  # by their parameters
+        self._refusals: Counter[bytes] = Counter()
         self._prefix = f"chatcmpl-{uuid4().hex[:12]}"
         self._numbers = count()
 
@@ -126,12 +130,12 @@ class PlainChats:
         key = kind_key(body)
         making = self._kinds.get(key)
         if making is None:
-            if len(self._kinds) >= MAX_KINDS:
+            if len(self._kinds) >= MAX_KINDS or self._refusals[key] >= MAX_REFUSALS:
                 return None
             making = self._kinds[key] = asyncio.ensure_future(self._kind_of(body))
         kind = await asyncio.shield(making)  # this row may be cancelled, and others wait
-        if kind is None:
-            self._kinds.pop(key, None)  # it may have been this row's fault
+        if kind is None and self._kinds.pop(key, None) is not None:  # once, not for each row that waited
+            self._refusals[key] += 1
         return kind
 
     async def _kind_of(self, body: Body) -> Kind | None:

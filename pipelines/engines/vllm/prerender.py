@@ -27,12 +27,12 @@ from pipelines.engines.base import Waiting
 
 LENGTHS = ("max_completion_tokens", "max_tokens")
 """The first that a row has counts."""
-VARYING = frozenset((*LENGTHS, "seed", "messages"))
+VARYING = frozenset((*LENGTHS, "seed", "user", "messages"))
 """In what plain chats of one kind may differ."""
 SHAPING = frozenset(
     [
         *("model", "temperature", "top_p", "top_k", "min_p", "ignore_eos", "stop_token_ids", "logit_bias"),
-        *("frequency_penalty", "presence_penalty", "repetition_penalty", "chat_template_kwargs", "user"),
+        *("frequency_penalty", "presence_penalty", "repetition_penalty", "chat_template_kwargs"),
     ]
 )
 """What a plain chat may have besides. Rows alike in these are of one kind."""
@@ -156,6 +156,7 @@ def is_plain(body: Body) -> bool:
         all(name in SHAPING or name in VARYING for name in body)
         and type(length_of(body) or 0) is int
         and _is_seed(body.get("seed"))
+        and isinstance(body.get("user") or "", str)  # vLLM reads no more of it
         and isinstance(messages, list)
         and all(map(_is_text, messages))
         and sum(len(message["content"]) for message in messages) <= MAX_CHARACTERS
