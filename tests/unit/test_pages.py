@@ -15,6 +15,8 @@ from batch.spec.parameters import FLAGS
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "architecture.md")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"(?:^|^  entrypoint: |^run=\()(?P<command>batchctl )")
+"""Where a command begins: a line of its own, a RayJob's entrypoint, a script's array."""
 MODELS = ("gpt-4o-mini", "sql")
 
 
@@ -26,8 +28,10 @@ def lines(page: Path, language: str) -> list[str]:
 
 def commands() -> list[str]:
     """Every command of every page, without what a shell does with its output and without what is said of it."""
-    found = (line for page in [ROOT / "README.md", *PAGES] for line in lines(page, "") + lines(page, "sh"))
-    return [re.split(r" [|>] |   ", line)[0] for line in found if line.startswith("batchctl ")]
+    pages = [ROOT / "README.md", *PAGES]
+    found = [line for page in pages for language in ("", "sh", "yaml") for line in lines(page, language)]
+    starts = [(line, COMMAND.search(line)) for line in found]
+    return [re.split(r" [|>] |   |\)$", line[at.start("command") :])[0] for line, at in starts if at]
 
 
 def requests() -> list[tuple[str, str]]:
@@ -70,5 +74,7 @@ def test_the_page_of_parameters_has_a_row_for_each_in_their_order() -> None:
 
 
 def test_there_is_something_to_look_at() -> None:
+    assert [command for command in commands() if "--ray-address auto" in command]  # of a RayJob
+    assert [command for command in commands() if '--ray-address "$address"' in command]  # of a script
     assert len(commands()) > 20
     assert len(requests()) > 10
