@@ -103,7 +103,9 @@ class Startup:
             connect.await_connection(self._connected, heed=heed)
             job_log.begin_again()
             self._reaper.look()
-            replicas = connect.choose_replicas(self._spec, self._replicas, connect.resources())
+            replicas = connect.choose_replicas(
+                self._spec, self._replicas, connect.resources(), may_grow=not self._is_local
+            )
             connect.require(replicas, is_local=self._is_local, heed=heed)
         except JobStopped:
             self._dismiss()

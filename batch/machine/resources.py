@@ -9,6 +9,7 @@ import math
 import os
 import sys
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,11 +27,12 @@ _PARALLEL = ("tensor", "pipeline", "prefill_context", "data")
 class Needs:
     """What one engine takes: so many ranks that compute together, each on a GPU, or on a core where there is none.
 
-    `computes`: False for an engine that only waits, which takes neither.
+    `computes`: False for an engine that only waits, which takes neither. `on_gpus`: it runs on nothing else.
     """
 
     ranks: int = 1
     computes: bool = False
+    on_gpus: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +52,20 @@ def engine_needs(spec: JobSpec) -> Needs:
     match spec.engine:
         case "vllm":
             sizes = (int(spec.engine_args.get(f"{kind}_parallel_size", 1)) for kind in _PARALLEL)
-            return Needs(ranks=math.prod(sizes), computes=True)
+            return Needs(ranks=math.prod(sizes), computes=True, on_gpus=_is_cuda_build())
         case "echo":
             gpus = int(spec.engine_args.get("gpus", 0))
-            return Needs(ranks=gpus or 1, computes=gpus > 0)
+            return Needs(ranks=gpus or 1, computes=gpus > 0, on_gpus=gpus > 0)
         case _:
             return Needs()
+
+
+def _is_cuda_build() -> bool:
+    """Whether the vLLM that is installed here is the CUDA build: a cluster's machines have the same."""
+    try:
+        return bool(version("vllm"))
+    except PackageNotFoundError:
+        return False
 
 
 def parse_replicas(text: str) -> tuple[int, int]:

@@ -63,18 +63,21 @@ def connect(address: str | None, *, engines: int, on_death: Callable[[str], None
     return connected
 
 
-def choose_replicas(spec: JobSpec, replicas: str | None, machine: Machine) -> Replicas:
+def choose_replicas(spec: JobSpec, replicas: str | None, machine: Machine, *, may_grow: bool = False) -> Replicas:
     """Decide how many engines the job gets of what a machine or a cluster has.
+
+    One that `may_grow` may get its GPUs yet: an engine that runs on nothing else asks for them all the same.
 
     Without a wish, one engine per set of GPUs, and one where there is no GPU. Ray gives no engine more GPUs than there
     are; of cores nobody would keep account, so that what is wished of those is cut to what there is.
     """
     needs = engine_needs(spec)
     gpus = machine.gpus if needs.computes else 0
+    takes_gpus = gpus > 0 or (may_grow and needs.on_gpus)
     fewest, most = parse_replicas(replicas) if replicas else (max(1, gpus // needs.ranks),) * 2
-    if needs.computes and not gpus:
+    if needs.computes and not takes_gpus:
         most = max(fewest, min(most, machine.cores // needs.ranks))
-    return Replicas(fewest, most, needs.ranks if gpus else 0, needs.ranks)
+    return Replicas(fewest, most, needs.ranks if takes_gpus else 0, needs.ranks)
 
 
 def resources() -> Machine:

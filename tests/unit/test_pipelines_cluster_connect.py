@@ -47,5 +47,12 @@ def test_what_a_cluster_has_is_not_known_before_it_is_joined() -> None:
     assert choose_replicas(job_spec(), "1:99", ELSEWHERE) == Replicas(1, 99, 0, 1)
 
 
+def test_a_cluster_that_has_no_gpu_yet_is_asked_for_those_that_an_engine_cannot_do_without() -> None:
+    echo = job_spec(engine="echo", engine_args={"gpus": 2})
+
+    assert choose_replicas(echo, "1:9", Machine(4, 0), may_grow=True) == Replicas(1, 9, 2, 2)
+    assert choose_replicas(job_spec(engine="openai"), "1:9", Machine(4, 0), may_grow=True) == Replicas(1, 9, 0, 1)
+
+
 def test_engines_that_only_wait_take_no_cores() -> None:
     assert choose_replicas(job_spec(engine="openai"), "1:99", Machine(2, 0)) == Replicas(1, 99, 0, 1)

@@ -1,7 +1,8 @@
 """Each attack that a row, a file, an address or an id could try, tried. All of them are refused before anything runs.
 
-Beside this file: who may reach a server and its keys, `tests/unit/test_pipelines_cluster_connect.py`; bombs and lines without
-end, `tests/e2e/test_large_inputs.py`; texts that drive a terminal, `tests/unit/test_batch_cli_output_progress.py`.
+Beside this file: who may reach a server and its keys, `tests/unit/test_pipelines_cluster_connect.py`; bombs and lines
+without end, `tests/e2e/test_large_inputs.py`; texts that drive a terminal,
+`tests/unit/test_batch_cli_output_progress.py`.
 """
 
 import ast
