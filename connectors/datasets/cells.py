@@ -43,7 +43,9 @@ def sizes(array: Array) -> Array:
     if _is_extension(kind):
         return sizes(array.storage)
     if pa.types.is_dictionary(kind):
-        return pc.fill_null(sizes(array.dictionary).take(array.indices), 0)
+        used = pc.unique(array.indices.drop_null())  # of a few rows not all that the dictionary holds
+        of_used = sizes(array.dictionary.take(used))
+        return pc.fill_null(of_used.take(pc.index_in(array.indices, value_set=used)), 0)
     made = pc.cast(array.is_valid(), pa.int64())
     if _is_bytes(kind):
         return pc.add(made, pc.fill_null(pc.cast(pc.binary_length(_plain_bytes(array)), pa.int64()), 0))
@@ -52,8 +54,11 @@ def sizes(array: Array) -> Array:
             made = pc.add(made, sizes(member))
     elif _is_list(kind):
         starts, ends = _spans(array)
+        first, last = pc.min(starts).as_py() or 0, pc.max(ends).as_py() or 0
+        starts, ends = pc.subtract(starts, first), pc.subtract(ends, first)
         for child in _children(array):
-            running = pa.concat_arrays([pa.array([0], pa.int64()), pc.cumulative_sum(pc.add(sizes(child), 1))])
+            inside = sizes(child.slice(first, last - first))  # a slice has all children of the whole
+            running = pa.concat_arrays([pa.array([0], pa.int64()), pc.cumulative_sum(pc.add(inside, 1))])
             made = pc.add(made, pc.subtract(running.take(ends), running.take(starts)))
     return made
 

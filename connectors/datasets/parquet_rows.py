@@ -7,6 +7,7 @@ written, some rows at a time. No row group may be unpacked to more than 200 time
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, BinaryIO
 
 from connectors.datasets.cells import cells, sizes
@@ -139,9 +140,16 @@ class _Group:
             return
         row = self._first_row
         for batch in self._batches():
-            for first, end in _spans(_row_sizes(batch), max_line_bytes):
-                if row + end > start:
-                    made = _lines(batch.slice(first, end - first), row + first + 1, max_line_bytes)
+            totals = _row_sizes(batch)
+            long_rows = _LongRows(batch)
+            for first, end in _spans(totals, max_line_bytes):
+                number = row + first + 1
+                if row + end <= start:
+                    continue
+                if end - first == 1 and totals[first] > max_line_bytes:
+                    yield long_rows.line(first, number, max_line_bytes)
+                else:
+                    made = _made(batch.slice(first, end - first), number, max_line_bytes)
                     yield from (line for line in made if line.number > start)
             row += batch.num_rows
         found = row - self._first_row
@@ -219,13 +227,33 @@ def _spans(totals: list[int], max_line_bytes: int) -> Iterator[tuple[int, int]]:
         yield first, len(totals)
 
 
-def _lines(rows: Any, number: int, max_line_bytes: int) -> Iterator[Line]:
-    """Yield the lines of rows that follow each other; of one that is too long to be made, some short cells."""
-    if rows.num_rows == 1 and _row_sizes(rows)[0] > max_line_bytes:
-        (line,) = _made(rows.select(_shown(rows)), number, max_line_bytes)
-        yield Line(number, 0, line.raw[:EXCERPT_BYTES], "line_too_long")
-        return
-    yield from _made(rows, number, max_line_bytes)
+class _LongRows:
+    """Rows of a batch that are too long to be made, each as the line that says so, with some of its short cells."""
+
+    def __init__(self, batch: Any) -> None:
+        self._batch = batch
+
+    def line(self, at: int, number: int, max_line_bytes: int) -> Line:
+        shown = self._shown(at)
+        (line,) = _made(self._batch.slice(at, 1).select(shown), number, max_line_bytes)
+        return Line(number, 0, line.raw[:EXCERPT_BYTES], "line_too_long")
+
+    def _shown(self, at: int) -> list[str]:
+        """Return the columns of a row's first short cells, as many as fill an excerpt."""
+        shown, held_bytes = [], 0
+        for name, column in zip(self._batch.schema.names, self._cell_sizes, strict=True):
+            cell_bytes = column[at].as_py()
+            if 0 < cell_bytes <= _EXCERPT_CELL_BYTES:
+                shown.append(name)
+                held_bytes += len(name) + cell_bytes
+            if held_bytes > EXCERPT_BYTES:
+                break
+        return shown
+
+    @cached_property
+    def _cell_sizes(self) -> list[Any]:
+        """Of each column the bytes of its cells, looked at once for all rows of the batch."""
+        return [sizes(column) for column in self._batch.columns]
 
 
 def _made(rows: Any, number: int, max_line_bytes: int) -> Iterator[Line]:
@@ -233,19 +261,6 @@ def _made(rows: Any, number: int, max_line_bytes: int) -> Iterator[Line]:
     columns = [cells(column) for column in rows.columns]
     for at, values in enumerate(zip(*columns, strict=True) if columns else [()] * rows.num_rows):
         yield row_line(number + at, dict(zip(names, values, strict=True)), max_line_bytes)
-
-
-def _shown(row: Any) -> list[str]:
-    """Return the columns of one row's first short cells, as many as fill an excerpt."""
-    shown, held_bytes = [], 0
-    for name, column in zip(row.schema.names, row.columns, strict=True):
-        cell_bytes = sizes(column)[0].as_py()
-        if 0 < cell_bytes <= _EXCERPT_CELL_BYTES:
-            shown.append(name)
-            held_bytes += len(name) + cell_bytes
-        if held_bytes > EXCERPT_BYTES:
-            break
-    return shown
 
 
 def _check_kind(kind: Any, where: str, depth: int = 1) -> None:

@@ -176,6 +176,20 @@ def test_a_row_that_is_too_long_by_its_many_short_cells_shows_the_first_of_them(
 MEBIBYTE = "x" * (1 << 20)
 
 
+@pytest.mark.parametrize("is_dictionary", [False, True])
+def test_rows_that_are_all_too_long_are_each_looked_at_without_the_others(is_dictionary: bool) -> None:
+    """Hours, when each was looked at with all the children or texts of its batch."""
+    rows = 40_000
+    ids = [f"{n:08d}" for n in range(rows)]
+    column = pa.array(ids).dictionary_encode() if is_dictionary else pa.array([[text] * 8 for text in ids])
+
+    lines = parquet_of(pa.table({"id": ids, "x": column}), max_line_bytes=20)
+
+    shown = b'{"id":"%b"' if is_dictionary else b'{"id":"%b","x":["%b"'
+    assert [line.problem for line in lines] == ["line_too_long"] * rows
+    assert all(line.raw.startswith(shown.replace(b"%b", text.encode())) for line, text in zip(lines, ids, strict=True))
+
+
 @pytest.mark.parametrize(
     "column",
     [
