@@ -2,7 +2,7 @@
 
 On a machine of the job's own, one after the other begins and none waits for the one before: the engine's libraries are
 imported by the process that engines are forked from; Ray starts; the plan is made; the job's only engine is forked, and
-answers its first rows; Ray is up. docs/decisions/0014, 0015, 0019.
+answers its first rows; Ray is up. docs/decisions/0014, 0015.
 """
 
 import atexit
@@ -54,7 +54,7 @@ class Startup:
         self._replicas, self._ray_address, self._on_death = replicas, ray_address, on_death
         self._is_local = ray_address is None
         self._machine = resources.this_machine() if self._is_local else resources.ELSEWHERE
-        self._reaper = Reaper()
+        self._reaper: Reaper
         self._expected: Replicas
         self._connected: Future[None]
         self._prestarted: Prestarted | None = None
@@ -64,8 +64,9 @@ class Startup:
         """Begin with the engine's libraries and with Ray; return how many engines there will be, at most."""
         from pipelines.engine_process import pool
 
+        # Before Ray is imported, which looks at what is settled.
+        self._reaper = own_cluster.settle(self._job.uri) if self._is_local else Reaper()
         if self._is_local:
-            self._reaper = own_cluster.settle(self._job.uri)  # before Ray is imported, which looks at it
             # After Ray's shutdown, which is registered later and ends the actors: whoever sees this process gone, as
             # the next attempt, finds what its hosts have kept.
             atexit.register(fork_server.await_ends, HOSTS_END_WITHIN_S)

@@ -78,8 +78,8 @@ def attend(options: argparse.Namespace) -> int:
     lease = claim(job, this_process(), clock=clock, options=wishes)
     for torn in torn_files(job.uri):
         torn.unlink(missing_ok=True)
-    startup = Startup(job, lease.epoch, **wishes, on_death=partial(_leave_dead, lease))
     try:
+        startup = Startup(job, lease.epoch, **wishes, on_death=partial(_leave_dead, lease))
         with Pulse(job, lease, clock=clock, on_lost=lambda: _leave_lost(lease)) as pulse:
             manifest = run(job, lease.epoch, pulse, startup)
         lease.end(Exit.FINISHED, manifest.state)

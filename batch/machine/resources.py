@@ -9,7 +9,6 @@ import math
 import os
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +61,8 @@ def engine_needs(spec: JobSpec) -> Needs:
 
 def _is_cuda_build() -> bool:
     """Whether the vLLM that is installed here is the CUDA build: a cluster's machines have the same."""
+    from importlib.metadata import PackageNotFoundError, version  # a tenth of a second, of a start that needs it not
+
     try:
         return bool(version("vllm"))
     except PackageNotFoundError:
