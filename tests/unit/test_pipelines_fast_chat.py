@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+MAX_KINDS = 256
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "2 + 2?"}], "temperature": 0}
 
 
@@ -56,6 +57,14 @@ def test_rows_that_wait_for_one_try_count_as_one(serving: RefusingServing) -> No
 def test_another_kind_has_tries_of_its_own(serving: RefusingServing) -> None:
     answers(serving, *[CHAT] * 10, *[CHAT | {"temperature": 0.5}] * 10)
     assert serving.asked == 6
+
+
+def test_refusals_are_remembered_of_no_more_kinds_than_answers_are(serving: RefusingServing) -> None:
+    others = [CHAT | {"temperature": n / 1000} for n in range(1, MAX_KINDS + 1)]
+
+    answers(serving, *[CHAT] * 10, *others, CHAT)
+
+    assert serving.asked == 3 + MAX_KINDS + 1  # the first kind was forgotten, and is tried again
 
 
 def test_a_user_for_each_row_makes_no_kind_for_each_row(serving: RefusingServing) -> None:

@@ -135,6 +135,8 @@ class PlainChats:
             making = self._kinds[key] = asyncio.ensure_future(self._kind_of(body))
         kind = await asyncio.shield(making)  # this row may be cancelled, and others wait
         if kind is None and self._kinds.pop(key, None) is not None:  # once, not for each row that waited
+            if len(self._refusals) >= MAX_KINDS:
+                self._refusals.clear()  # there may be as many kinds as rows
             self._refusals[key] += 1
         return kind
 
