@@ -53,12 +53,9 @@ def sizes(array: Array) -> Array:
         for member in array.flatten():
             made = pc.add(made, sizes(member))
     elif _is_list(kind):
-        starts, ends = _spans(array)
-        first, last = pc.min(starts).as_py() or 0, pc.max(ends).as_py() or 0
-        starts, ends = pc.subtract(starts, first), pc.subtract(ends, first)
-        for child in _children(array):
-            inside = sizes(child.slice(first, last - first))  # a slice has all children of the whole
-            running = pa.concat_arrays([pa.array([0], pa.int64()), pc.cumulative_sum(pc.add(inside, 1))])
+        starts, ends, children = _inside(array)
+        for child in children:
+            running = pa.concat_arrays([pa.array([0], pa.int64()), pc.cumulative_sum(pc.add(sizes(child), 1))])
             made = pc.add(made, pc.subtract(running.take(ends), running.take(starts)))
     return made
 
@@ -123,8 +120,18 @@ def _children(array: Array) -> tuple[Array, ...]:
     return (array.keys, array.items) if pa.types.is_map(array.type) else (array.values,)
 
 
+def _inside(array: Array) -> tuple[Array, Array, list[Array]]:
+    """Return where each list starts and ends among its children, and those: a slice has all children of the whole."""
+    import pyarrow.compute as pc
+
+    starts, ends = _spans(array)
+    first, last = pc.min(starts).as_py() or 0, pc.max(ends).as_py() or 0
+    children = [child.slice(first, last - first) for child in _children(array)]
+    return pc.subtract(starts, first), pc.subtract(ends, first), children
+
+
 def _spans(array: Array) -> tuple[Array, Array]:
-    """Return where each list starts and ends among its children."""
+    """Return where each list starts and ends among the children of the whole array."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -154,21 +161,19 @@ def _structs(array: Array) -> list[Any]:
 
 
 def _lists(array: Array) -> list[Any]:
-    (values,) = _children(array)
-    return _with_nulls(array, [inside[0] for inside in _sliced(array, values)])
+    return _with_nulls(array, [values for (values,) in _sliced(array)])
 
 
 def _maps(array: Array) -> list[Any]:
-    return _with_nulls(array, [_object(keys, items) for keys, items in _sliced(array, *_children(array))])
+    return _with_nulls(array, [_object(keys, items) for keys, items in _sliced(array)])
 
 
-def _sliced(array: Array, *children: Array) -> list[tuple[list[Any], ...]]:
+def _sliced(array: Array) -> list[tuple[list[Any], ...]]:
     """Return of each list its slice of the cells of each child."""
-    starts, ends = (bound.to_pylist() for bound in _spans(array))
-    first, last = min(starts, default=0), max(ends, default=0)
-    inside = [cells(child.slice(first, last - first)) for child in children]
-    spans = zip(starts, ends, strict=True)
-    return [tuple(values[start - first : end - first] for values in inside) for start, end in spans]
+    starts, ends, children = _inside(array)
+    inside = [cells(child) for child in children]
+    spans = zip(starts.to_pylist(), ends.to_pylist(), strict=True)
+    return [tuple(values[start:end] for values in inside) for start, end in spans]
 
 
 def _object(keys: list[Any], items: list[Any]) -> dict[str, Any] | NotJSON:
