@@ -8,10 +8,11 @@ from pathlib import Path
 import orjson
 import pytest
 from answer_server import AnswerServer
-from attempts import Attempts, check_gone, output_lines
+from attempts import Attempts, output_lines
 from chaos.conftest import Watch
 from processes import descendants
-from terminal import Terminal, clean_environment, start_script, wait_until
+from ray_nodes import ray_nodes
+from terminal import Terminal, clean_environment, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -35,17 +36,10 @@ sys.stdin.read()
 @contextmanager
 def two_nodes(environment: Mapping[str, str]) -> Iterator[tuple[str, int]]:
     """A cluster's address, and the pid of the second node's raylet."""
-    process = start_script(_CLUSTER, environment)
-    assert process.stdout is not None
-    try:
+    with ray_nodes(_CLUSTER, environment) as process:
+        assert process.stdout is not None
         address, raylet = process.stdout.readline().split()
         yield address, int(raylet)
-    finally:
-        everyone = descendants(process.pid)
-        for member in everyone:
-            member.kill()
-        process.communicate()
-        check_gone(lambda: [member for member in everyone if member.is_alive], 10.0)
 
 
 def job(folder: Path, server: AnswerServer, *words: str, count: int = ROWS) -> tuple[str, ...]:

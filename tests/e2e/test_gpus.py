@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import Process, descendants
-from terminal import Output, Terminal, clean_environment, cluster, start_script, wait_until
+from ray_nodes import ray_nodes
+from terminal import Output, Terminal, clean_environment, cluster, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -68,24 +68,18 @@ sys.stdin.read()
 
 def test_a_job_waits_for_the_first_gpu_of_a_cluster(tmp_path: Path) -> None:
     environment = clean_environment(tmp_path, RAY_AUTH_TOKEN="0123456789abcdef" * 4)
-    process = start_script(GROWING, environment)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    members: list[Process] = []
-    try:
+    log = tmp_path / "out/_job/logs/attempt-00000001.log"
+    (tmp_path / "in.jsonl").write_text('{"custom_id": "a", "prompt": "number 1"}\n')
+
+    with ray_nodes(GROWING, environment) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
         terminal = Terminal(tmp_path, environment, ray=process.stdout.readline().strip())
-        (tmp_path / "in.jsonl").write_text('{"custom_id": "a", "prompt": "number 1"}\n')
         running = terminal.start(*RUN, "--engine-arg", "gpus=1")
-        log = tmp_path / "out/_job/logs/attempt-00000001.log"
         wait_until(lambda: log.exists() and "waiting: 1 replica(s)" in log.read_text(), "the job waits")
         process.stdin.write("\n")
         process.stdin.flush()
         _, told = running.communicate(timeout=200)
-        members = descendants(process.pid)
-    finally:
-        for member in members or descendants(process.pid):
-            member.kill()
-        process.communicate()
 
     assert running.returncode == 0, told
     assert "need 1 GPU(s) and 1 CPU(s); the cluster has 0 GPU(s) and 2 CPU(s)" in log.read_text()

@@ -1,12 +1,12 @@
 """The Python session of the README, run as it stands there."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pages import blocks
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.vllm
 @pytest.mark.timeout(300)
 def test_python_session_answers_every_question(tmp_path: Path) -> None:
-    (session,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (session,) = blocks(ROOT / "README.md", "python")
     printed = subprocess.run(
         [sys.executable, "-c", session],
         cwd=ROOT,

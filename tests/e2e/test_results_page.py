@@ -9,13 +9,14 @@ import pytest
 from endings import plan_of
 from engines import planned_job, row, run_job
 from jobs import ENGINE, HOLDER, FakeClock
+from pages import blocks
 
 from batch.jobs.lease import claim
 from pipelines.attempt.finalize import finalize
 from pipelines.engines.echo import EchoEngine
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+BLOCKS = blocks(PAGE, "python")
 ROWS = [row(f"r{number}", str(number), answer=str(number)) for number in range(600)]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from command_line import CommandLine
+from pages import blocks
 from specs import job_spec, line_of
 
 from batch.rows.request import Decoder, Request
@@ -14,7 +15,6 @@ from batch.spec.parameters import FLAGS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "architecture.md")
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:^|^  entrypoint: |^run=\()(?P<command>batchctl )")
 """Where a command begins: a line of its own, a RayJob's entrypoint, a script's array."""
 MODELS = ("gpt-4o-mini", "sql")
@@ -22,8 +22,7 @@ MODELS = ("gpt-4o-mini", "sql")
 
 def lines(page: Path, language: str) -> list[str]:
     """The lines of a page's blocks of a language; "" is a block that names none."""
-    blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
-    return [line for named, block in blocks if named == language for line in block.splitlines()]
+    return [line for block in blocks(page, language) for line in block.splitlines()]
 
 
 def commands() -> list[str]:
