@@ -87,16 +87,16 @@ def serve(prestarted: Prestarted | None = None) -> PoolAddress:
     """
     key = secrets.token_bytes()
     listener = Listener(family="AF_UNIX", backlog=ASKING_AT_ONCE, authkey=key)
-    Thread(target=_fork_hosts, args=(listener, prestarted), name="hosting", daemon=True).start()
+    Thread(target=_fork_hosts, args=(listener, prestarted), name="pool", daemon=True).start()
     return PoolAddress(str(listener.address), key)
 
 
-def ask(hosting: PoolAddress, assignment: Assignment) -> Connection:
+def ask(pool: PoolAddress, assignment: Assignment) -> Connection:
     """Return the connection to a host, which ends when that is closed. A new one has the environment of this process.
 
     Raises OSError or EOFError where there is none to be had.
     """
-    with Client(hosting.address, authkey=hosting.key) as asking:
+    with Client(pool.address, authkey=pool.key) as asking:
         asking.send((dict(os.environ), assignment))
         return Connection(recv_handle(asking))
 
