@@ -26,12 +26,11 @@ _PARALLEL = ("tensor", "pipeline", "prefill_context", "data")
 class Needs:
     """What one engine takes: so many ranks that compute together, each on a GPU, or on a core where there is none.
 
-    `computes`: False for an engine that only waits, which takes neither. `on_gpus`: it runs on nothing else.
+    `computes`: False for an engine that only waits, which takes neither.
     """
 
     ranks: int = 1
     computes: bool = False
-    on_gpus: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +50,17 @@ def engine_needs(spec: JobSpec) -> Needs:
     match spec.engine:
         case "vllm":
             sizes = (int(spec.engine_args.get(f"{kind}_parallel_size", 1)) for kind in _PARALLEL)
-            return Needs(ranks=math.prod(sizes), computes=True, on_gpus=_is_cuda_build())
+            return Needs(ranks=math.prod(sizes), computes=True)
         case "echo":
             gpus = int(spec.engine_args.get("gpus", 0))
-            return Needs(ranks=gpus or 1, computes=gpus > 0, on_gpus=gpus > 0)
+            return Needs(ranks=gpus or 1, computes=gpus > 0)
         case _:
             return Needs()
+
+
+def runs_only_on_gpus(spec: JobSpec) -> bool:
+    """Whether the job's engine runs on nothing else: echo, where it asks for some, and the CUDA build of vLLM."""
+    return engine_needs(spec).computes and (spec.engine != "vllm" or _is_cuda_build())
 
 
 def _is_cuda_build() -> bool:

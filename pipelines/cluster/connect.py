@@ -12,7 +12,7 @@ from threading import Thread
 import ray
 
 from batch.errors import ResourcesUnavailable
-from batch.machine.resources import Machine, engine_needs, parse_replicas
+from batch.machine.resources import Machine, engine_needs, parse_replicas, runs_only_on_gpus
 from batch.spec.job_spec import JobSpec
 from pipelines.cluster import ray_start
 
@@ -73,7 +73,7 @@ def choose_replicas(spec: JobSpec, replicas: str | None, machine: Machine, *, ma
     """
     needs = engine_needs(spec)
     gpus = machine.gpus if needs.computes else 0
-    takes_gpus = gpus > 0 or (may_grow and needs.on_gpus)
+    takes_gpus = gpus > 0 or (may_grow and runs_only_on_gpus(spec))
     fewest, most = parse_replicas(replicas) if replicas else (max(1, gpus // needs.ranks),) * 2
     if needs.computes and not takes_gpus:
         most = max(fewest, min(most, machine.cores // needs.ranks))
