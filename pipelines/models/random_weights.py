@@ -9,6 +9,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_lowercase
 
 import torch
 from safetensors.torch import save_file
@@ -79,6 +80,7 @@ def build(folder: Path, shape: Shape, *, seed: int = 0, dtype: str = "bfloat16",
     folder.mkdir(parents=True, exist_ok=True)
     for name in TOKENIZER_FILES:
         shutil.copyfile(ARITHMETIC_MODEL / name, folder / name)
+    (folder / "tokenizer.json").write_text(tokenizer_of(shape))
     (folder / "config.json").write_text(json.dumps(config_of(shape, dtype), indent=2) + "\n")
     if not config_only:
         save_file(random_tensors(shape, seed, DTYPES[dtype]), folder / "model.safetensors", metadata={"format": "pt"})
@@ -93,6 +95,18 @@ def check_shape(shape: Shape) -> None:
         raise ValueError(f"hidden {shape.hidden} does not divide into {shape.heads} heads of an even size")
     if shape.heads % shape.kv_heads:
         raise ValueError(f"heads {shape.heads} is not a multiple of kv_heads {shape.kv_heads}")
+
+
+def tokenizer_of(shape: Shape) -> str:
+    """The tokenizer.json of the shape: the shipped one, and a word for each token that it does not have.
+
+    No text is encoded as these words. They are for answers: a token without a text is decoded as no real one is.
+    """
+    tokenizer = json.loads((ARITHMETIC_MODEL / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    for token in range(len(vocabulary), shape.vocabulary):
+        vocabulary["\u0120zz" + "".join(ascii_lowercase[token // 26**place % 26] for place in range(4))] = token
+    return json.dumps(tokenizer)
 
 
 def config_of(shape: Shape, dtype: str) -> dict[str, object]:

@@ -109,6 +109,16 @@ def test_random_weights_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
     assert first != other
 
 
+def test_each_token_of_a_random_model_has_a_text_and_texts_are_encoded_as_before(tmp_path: Path) -> None:
+    build(tmp_path, SMALL, config_only=True)
+    shipped, larger = AutoTokenizer.from_pretrained(ARITHMETIC_MODEL), AutoTokenizer.from_pretrained(tmp_path)
+    words = {larger.decode([token]) for token in range(len(shipped), SMALL.vocabulary)}
+    assert len(words) == SMALL.vocabulary - len(shipped)
+    assert all(re.fullmatch(" zz[a-z]{4}", word) for word in words)
+    for text in ("What is 17 plus 5?", *words):
+        assert larger.encode(text) == shipped.encode(text)
+
+
 def test_a_random_model_loads_with_the_shape_asked_for(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
