@@ -17,7 +17,6 @@ from uuid import uuid4
 
 import msgspec
 import orjson
-from tokenizers.decoders import DecodeStream
 from vllm.entrypoints.generate.base.protocol import RequestResponseMetadata
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionResponse
 from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
@@ -30,6 +29,7 @@ from vllm.v1.engine.detokenizer import IncrementalDetokenizer
 
 from batch.result import Usage
 from pipelines.engines.base import Answer
+from pipelines.engines.vllm.detokenizer import text_of
 from pipelines.engines.vllm.prerender import (
     Body,
     PromptsAhead,
@@ -222,16 +222,14 @@ class PlainChats:
         return Answer(200, orjson.dumps(answer), counted)
 
     def _text(self, kind: Kind, output: RequestOutput) -> str:
-        """Return what vLLM's own detokenizer makes of an answer's tokens, at once where it would make no odds."""
+        """Return what vLLM's own detokenizer makes of an answer's tokens."""
         (completion,) = output.outputs
         tokens = list(completion.token_ids)
         if completion.finish_reason == "stop":
             del tokens[-1:]  # the token that ended the answer is no part of its text
-        stream = DecodeStream(ids=output.prompt_token_ids, skip_special_tokens=True)
-        text: str | None = stream.step(self._renderer.tokenizer, tokens) if tokens else ""
-        if text is not None and "\ufffd" not in text:
+        text = text_of(self._renderer.tokenizer, output.prompt_token_ids or (), tokens)
+        if text is not None:
             return text
-        # A character that is cut off, at the end or between: it matters that the tokens came one by one.
         request = msgspec.structs.replace(kind.request, prompt_token_ids=output.prompt_token_ids)
         one_by_one = IncrementalDetokenizer.from_new_request(self._llm.renderer.get_tokenizer(), request)
         one_by_one.update(tokens, stop_terminated=False)
