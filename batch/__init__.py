@@ -1,6 +1,6 @@
 """Batch inference jobs over dataset files: the words of the domain and the control plane.
 
-`from batch import BatchInferenceJob, Dataset` loads them on first use. Knows nothing of Ray, vLLM or GPUs.
+`from batch import BatchInferenceJob, Dataset, run` loads them on first use. Knows nothing of Ray, vLLM or GPUs.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from batch.sdk.dataset import Dataset
     from batch.sdk.job import BatchInferenceJob
+    from batch.sdk.run import run
 
 __version__ = "0.1.0"
-__all__ = ["BatchInferenceJob", "Dataset", "__version__"]
+__all__ = ["BatchInferenceJob", "Dataset", "__version__", "run"]
 
-_HOMES = {"BatchInferenceJob": "batch.sdk.job", "Dataset": "batch.sdk.dataset"}
+_HOMES = {"BatchInferenceJob": "batch.sdk.job", "Dataset": "batch.sdk.dataset", "run": "batch.sdk.run"}
 
 
 def __getattr__(name: str) -> object:

@@ -6,7 +6,6 @@ The worker does the work; this side only reads the job's objects and may interru
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from batch.cli.output.outcome import EXIT_INTERRUPTED, Launch, Log, Outcome, clo
 from batch.cli.output.progress import Display, open_display, view
 from batch.clock import SystemClock
 from batch.errors import JobGone
-from batch.machine.launcher import log_path, start_worker
+from batch.machine.launcher import Launcher, interrupt, log_path
 from batch.machine.resources import check_installed
 from batch.text import address
 from connectors.errors import StoreError
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 # A look lists all commits: where that takes long, the display rests so many times as long.
 POLL_REST = 5
-STOP_WITHIN_S = 20.0
-TERMINAL_GRACE_S = 5.0
 
 
 def follow(job_store: JobStore, launch: Launch, *, as_json: bool) -> int:
@@ -51,7 +48,7 @@ def follow(job_store: JobStore, launch: Launch, *, as_json: bool) -> int:
     click.echo(_beginning(spec.job_id, job_store.uri, log, as_json=as_json), err=True)
     display = open_display(sys.stderr, as_json=as_json)
     with _termination_interrupts():
-        worker = start_worker(
+        worker = Launcher().start(
             launch.output, foreground=True, replicas=launch.replicas, ray_address=launch.ray_address, log=log.path
         )
         try:
@@ -60,7 +57,7 @@ def follow(job_store: JobStore, launch: Launch, *, as_json: bool) -> int:
             display.close()
             if not as_json:
                 click.echo(f"{spec.job_id}: stopping; what is done is kept.", err=True)
-            _stop(worker)
+            interrupt(worker)
             exit_status = EXIT_INTERRUPTED
         else:
             exit_status = worker.returncode
@@ -109,24 +106,3 @@ def show_until_end(
         display.show(current, clock.monotonic())
         with suppress(subprocess.TimeoutExpired):
             worker.wait(max(POLL_S, POLL_REST * (clock.monotonic() - began_s)))
-
-
-def _stop(worker: subprocess.Popen[bytes]) -> None:
-    """Interrupt the worker, and kill it when it is still there after STOP_WITHIN_S or at a second Ctrl-C."""
-    try:
-        if _terminal_may_have_signalled(worker):
-            with suppress(subprocess.TimeoutExpired):
-                worker.wait(TERMINAL_GRACE_S)
-        worker.send_signal(signal.SIGINT)
-        worker.wait(STOP_WITHIN_S)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        worker.kill()
-        worker.wait()
-
-
-def _terminal_may_have_signalled(worker: subprocess.Popen[bytes]) -> bool:
-    """Whether the worker may have got the terminal's Ctrl-C itself: a second one would break off its last words."""
-    try:
-        return sys.stdin.isatty() and os.getpgid(worker.pid) == os.getpgrp()
-    except ProcessLookupError:
-        return False

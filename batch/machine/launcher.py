@@ -1,13 +1,16 @@
-"""Starts the worker of a job as a process of its own. Knows nothing of what a worker does, and waits for none."""
+"""Starts the worker of a job as a process of its own, and ends it. Knows nothing of what a worker does."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import sysconfig
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,37 +21,69 @@ from batch.settings import state_folder
 from connectors.uri import parse_uri
 
 WORKER_MODULE = "pipelines.worker"
+STOP_WITHIN_S = 20.0
+TERMINAL_GRACE_S = 5.0
 PACKAGES = ("batch", "connectors", "pipelines")
 
 
-def start_worker(
-    output_uri: str,
-    *,
-    foreground: bool,
-    replicas: str | None = None,
-    ray_address: str | None = None,
-    log: Path,
-    module: str = WORKER_MODULE,
-) -> subprocess.Popen[bytes]:
-    """`python -m pipelines.worker --job URI`, its stdout and stderr appended to `log`.
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """Starts attempts of jobs, each as a process of its own. `module`: what runs in it."""
 
-    In the foreground its stdin is a pipe, whose end tells the worker that this process is gone; in the background
-    it has a session of its own and outlives this process.
+    module: str = WORKER_MODULE
+
+    def start(
+        self,
+        output_uri: str,
+        *,
+        foreground: bool,
+        replicas: str | None = None,
+        ray_address: str | None = None,
+        log: Path,
+    ) -> subprocess.Popen[bytes]:
+        """`python -m pipelines.worker --job URI`, its stdout and stderr appended to `log`.
+
+        In the foreground its stdin is a pipe, whose end tells the worker that this process is gone; in the background
+        it has a session of its own and outlives this process.
+        """
+        # -P: a folder named `pipelines` where the user happens to stand must not be taken for ours.
+        command = [sys.executable, "-P", "-m", self.module, "--job", output_uri]
+        command += ["--replicas", replicas] if replicas else []
+        command += ["--ray-address", ray_address] if ray_address else []
+        command += ["--foreground"] if foreground else []
+        with _opened(log) as output:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE if foreground else subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=_environment(),
+                start_new_session=not foreground,
+            )
+
+
+def interrupt(worker: subprocess.Popen[bytes]) -> None:
+    """End a worker in the foreground so that what it has answered is kept.
+
+    It is killed when it is still there after STOP_WITHIN_S, or at a second Ctrl-C.
     """
-    # -P: a folder named `pipelines` where the user happens to stand must not be taken for ours.
-    command = [sys.executable, "-P", "-m", module, "--job", output_uri]
-    command += ["--replicas", replicas] if replicas else []
-    command += ["--ray-address", ray_address] if ray_address else []
-    command += ["--foreground"] if foreground else []
-    with _opened(log) as output:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE if foreground else subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=_environment(),
-            start_new_session=not foreground,
-        )
+    try:
+        if _terminal_may_have_signalled(worker):
+            with suppress(subprocess.TimeoutExpired):
+                worker.wait(TERMINAL_GRACE_S)
+        worker.send_signal(signal.SIGINT)
+        worker.wait(STOP_WITHIN_S)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        worker.kill()
+        worker.wait()
+
+
+def _terminal_may_have_signalled(worker: subprocess.Popen[bytes]) -> bool:
+    """Whether the worker may have got the terminal's Ctrl-C itself: a second one would break off its last words."""
+    try:
+        return sys.stdin.isatty() and os.getpgid(worker.pid) == os.getpgrp()
+    except ProcessLookupError:
+        return False
 
 
 def log_path(output_uri: str, *, job_id: str, attempt: int) -> Path:

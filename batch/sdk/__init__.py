@@ -1,4 +1,4 @@
-"""The Python interface, by the names of Fireworks' Build SDK: `Dataset` and `BatchInferenceJob`.
+"""The Python interface: `Dataset` and `BatchInferenceJob`, by the names of Fireworks' Build SDK, and `run`.
 
 Knows nothing of terminals.
 """

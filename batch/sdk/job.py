@@ -12,50 +12,34 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, Self, TypedDict, Unpack
+from typing import Any, Self, Unpack
 from uuid import uuid4
 
 import orjson
 
 from batch.clock import Clock, SystemClock, parse_rfc3339, rfc3339
-from batch.errors import JobFailed, JobNotFound, UsageError
+from batch.errors import JobFailed, JobHeld, JobNotFound, UsageError
 from batch.jobs.store import JobStore
-from batch.machine.launcher import WORKER_MODULE, log_path, start_worker
+from batch.machine.launcher import Launcher, log_path
 from batch.machine.resources import check_attempt, check_installed
 from batch.records.objects import Stop, StopState
 from batch.records.state import HEARTBEAT_TTL_S, JobRecord, JobState
+from batch.sdk.first_look import LENIENT
 from batch.sdk.job_fields import JOBS, as_dict, job_name, wire_state
+from batch.sdk.spec_options import SpecOptions
 from batch.spec.engine_arguments import check_engine_args
 from batch.spec.job_spec import JobSpec
 from batch.spec.parameters import InferenceParameters
 from batch.submission.changed_inputs import refuse_other_inputs
+from batch.submission.first_look import FirstLook
+from batch.submission.prepare import check_request
 from batch.submission.retry_failed import NO_CHANGES, Changes, continue_plan, continue_spec
 from batch.submission.submit import submit
 from batch.workspace.listing import DEFAULT_PAGE_SIZE, Page, Query
 from batch.workspace.store import JobPointer, Workspace
 
 READERS = 16
-EXIT_HELD = 5
-
-
-class SpecOptions(TypedDict, total=False):
-    """What a job may be asked for beyond the parameters of `create`; see JobSpec."""
-
-    served_model_names: tuple[str, ...]
-    lora: dict[str, str]
-    prompt_template: str | None
-    messages_template: builtins.list[dict[str, object]] | None
-    id_field: str | None
-    carry: tuple[str, ...]
-    row_model: Literal["check", "ignore"]
-    on_invalid: Literal["quarantine", "fail"]
-    max_failed_rows: str | None
-    deadline_s: float | None
-    row_timeout_s: float | None
-    journal_every_s: float
-    deduplicate: bool
-    order_by_prefix: bool
-    output_format: Literal["jsonl", "parquet"]
+WORKERS = Launcher()
 
 
 class BatchInferenceJob:
@@ -87,37 +71,36 @@ class BatchInferenceJob:
         engine_args: Mapping[str, object] | None = None,
         replicas: str | None = None,
         ray_address: str | None = None,
-        worker_module: str = WORKER_MODULE,
+        launcher: Launcher = WORKERS,
+        first_look: FirstLook = LENIENT,
         **options: Unpack[SpecOptions],
     ) -> Self:
         """Store the job and start a worker in the background. The same id and settings again: the same job, resumed.
 
-        UsageError: no such input, one that has changed since the job read it, or an output dataset that is not this
-        job's; SpecMismatch: other settings.
+        What can be known to be wrong is told before anything is stored. Rows that all fail are no error unless
+        `first_look` says so: they are error lines then, and a warning says why. UsageError: no such model or input, an
+        input that has changed since the job read it, or an output dataset that is not this job's; SpecMismatch: other
+        settings.
         """
         opened = _opened(workspace)
-        own_id, output_id = _ids(opened, job_id, output_dataset_id)
-        input_id = opened.bare_id("datasets", input_dataset_id)
-        given = inference_parameters or {}
-        spec = JobSpec(
-            job_id=own_id,
-            inputs=opened.inputs_of(input_id),
-            output=opened.dataset_uri(output_id),
-            model=model,
-            created_at=rfc3339(SystemClock().now()),
+        spec = requested_spec(
+            opened,
+            model,
+            input_dataset_id,
+            output_dataset_id,
+            job_id,
+            display_name,
+            inference_parameters,
             engine=engine,
-            engine_args=check_engine_args(engine, engine_args or {}),
-            parameters=given if isinstance(given, InferenceParameters) else InferenceParameters.from_dict(given),
-            display_name=display_name or "",
-            created_by=opened.account_id,
-            input_dataset_id=input_id,
-            output_dataset_id=output_id,
+            engine_args=engine_args,
             **options,
         )
         check_attempt(spec, replicas=replicas, ray_address=ray_address)
+        if opened.job(spec.job_id) is None:
+            check_request(spec, first_look)
         job = cls(submit(spec, opened), opened)
         refuse_other_inputs(job._job_store, spec)
-        job.resume(replicas=replicas, ray_address=ray_address, worker_module=worker_module)
+        job.resume(replicas=replicas, ray_address=ray_address, launcher=launcher)
         return job
 
     @classmethod
@@ -133,7 +116,7 @@ class BatchInferenceJob:
         workspace: str | Workspace | None = None,
         replicas: str | None = None,
         ray_address: str | None = None,
-        worker_module: str = WORKER_MODULE,
+        launcher: Launcher = WORKERS,
     ) -> Self:
         """Store and start a job that runs the failed rows of an ended one, by its id or full name, and no others.
 
@@ -158,7 +141,7 @@ class BatchInferenceJob:
         continue_plan(spec)  # refuses here what the worker would refuse
         check_attempt(spec, replicas=replicas, ray_address=ray_address)
         job = cls(submit(spec, opened), opened)
-        job.resume(replicas=replicas, ray_address=ray_address, worker_module=worker_module)
+        job.resume(replicas=replicas, ray_address=ray_address, launcher=launcher)
         return job
 
     @classmethod
@@ -210,7 +193,7 @@ class BatchInferenceJob:
     # --- what a job can do ---
 
     def resume(
-        self, *, replicas: str | None = None, ray_address: str | None = None, worker_module: str = WORKER_MODULE
+        self, *, replicas: str | None = None, ray_address: str | None = None, launcher: Launcher = WORKERS
     ) -> None:
         """Start a worker in the background, unless the job has ended. It leaves a job that another one holds alone.
 
@@ -222,16 +205,11 @@ class BatchInferenceJob:
         check_installed(self._spec, ray_address=ray_address)
         attempt = max(self._job_store.epoch_numbers(), default=0) + 1
         self._log = log_path(self._job_store.uri, job_id=self.id, attempt=attempt)
-        self._worker = start_worker(
-            self._job_store.uri,
-            foreground=False,
-            replicas=replicas,
-            ray_address=ray_address,
-            log=self._log,
-            module=worker_module,
+        self._worker = launcher.start(
+            self._job_store.uri, foreground=False, replicas=replicas, ray_address=ray_address, log=self._log
         )
 
-    def cancel(self, *, worker_module: str = WORKER_MODULE) -> None:
+    def cancel(self, *, launcher: Launcher = WORKERS) -> None:
         """Ask the job to end; rows that are done are kept, the others end as `cancelled`. No-op on an ended job.
 
         When nobody works on it, a worker is started to close its ledger.
@@ -241,7 +219,7 @@ class BatchInferenceJob:
         record = self.record
         nobody_works = record.holder is None or record.stale
         if nobody_works and (self._worker is None or self._worker.poll() is not None):
-            self.resume(worker_module=worker_module)
+            self.resume(launcher=launcher)
 
     def wait(self, timeout_s: float | None = None, poll_s: float = 1.0) -> Self:
         """Return when the job has ended, in whatever state. JobFailed: nobody works on it. TimeoutError: it goes on."""
@@ -252,7 +230,7 @@ class BatchInferenceJob:
             record = self.record
             if record.manifest is not None:
                 return self
-            if exit_status == EXIT_HELD:
+            if exit_status == JobHeld.exit_code:
                 self._worker = None
             elif exit_status is not None or self._worker is None:
                 if record.state is JobState.FAILED:
@@ -361,6 +339,40 @@ class BatchInferenceJob:
         silent = self._clock.now() - parse_rfc3339(record.updated_at) > timedelta(seconds=HEARTBEAT_TTL_S)
         if silent and (record.holder is None or record.stale):
             raise JobFailed(f"{self.id}: nobody works on it since {record.updated_at}; resume it.")
+
+
+def requested_spec(  # noqa: PLR0913, PLR0917  # those of `create`
+    workspace: Workspace,
+    model: str,
+    input_dataset_id: str,
+    output_dataset_id: str | None = None,
+    job_id: str | None = None,
+    display_name: str | None = None,
+    inference_parameters: InferenceParameters | Mapping[str, object] | None = None,
+    *,
+    engine: str = "vllm",
+    engine_args: Mapping[str, object] | None = None,
+    **options: Unpack[SpecOptions],
+) -> JobSpec:
+    """The spec that `BatchInferenceJob.create` stores. UsageError: no such input, or a value that cannot be."""
+    own_id, output_id = _ids(workspace, job_id, output_dataset_id)
+    input_id = workspace.bare_id("datasets", input_dataset_id)
+    given = inference_parameters or {}
+    return JobSpec(
+        job_id=own_id,
+        inputs=workspace.inputs_of(input_id),
+        output=workspace.dataset_uri(output_id),
+        model=model,
+        created_at=rfc3339(SystemClock().now()),
+        engine=engine,
+        engine_args=check_engine_args(engine, engine_args or {}),
+        parameters=given if isinstance(given, InferenceParameters) else InferenceParameters.from_dict(given),
+        display_name=display_name or "",
+        created_by=workspace.account_id,
+        input_dataset_id=input_id,
+        output_dataset_id=output_id,
+        **options,
+    )
 
 
 def _ids(workspace: Workspace, job_id: str | None, output_dataset_id: str | None) -> tuple[str, str]:

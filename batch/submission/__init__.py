@@ -1,4 +1,4 @@
-"""How a job comes to be: put into a workspace, made of another one's failed rows, checked against changed inputs.
+"""How a job comes to be, from every face alike: checked, stored, made of another one's failed rows.
 
 Starts no process and no engine.
 """

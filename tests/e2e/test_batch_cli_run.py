@@ -84,6 +84,40 @@ RUN = ("run", "in.jsonl", "--model", "m", "--engine", "echo", "--output", "out")
 Finished = tuple[Path, subprocess.CompletedProcess[str]]
 
 
+PYTHONS_RUN = """
+import batch
+
+for _ in range(2):
+    run = batch.run(["in.jsonl"], model="m", output="out", engine="echo", inference_parameters={"max_tokens": 8})
+    answers = [line["response"]["body"]["choices"][0]["message"]["content"] for line in run.results()]
+    failures = [line["error"]["code"] for line in run.results(errors=True)]
+    print(run.manifest.state.value, run.manifest.attempts, len(answers), set(answers), failures)
+"""
+
+
+def test_python_has_the_command_as_a_function(tmp_path: Path) -> None:
+    write_rows(tmp_path / "in.jsonl", 30, "{")
+
+    ended = subprocess.run(
+        [sys.executable, "-c", PYTHONS_RUN],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+    once = "COMPLETED 1 30 {'What is 2 + 3?'} ['malformed_json']\n"
+    assert (ended.returncode, ended.stdout) == (0, 2 * once), ended.stderr
+    assert (
+        batchctl(
+            tmp_path, "run", "in.jsonl", "--model", "m", "--output", "out", "--engine", "echo", "--max-tokens", "8"
+        ).returncode
+        == 0
+    )
+
+
 def test_a_job_ends_with_a_summary(finished: Finished) -> None:
     folder, ended = finished
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from batch.errors import UsageError
-from batch.machine.launcher import check_python_path, log_path, start_worker
+from batch.machine.launcher import Launcher, check_python_path, log_path
 
 STAND_IN = """
 import json, os, sys
@@ -32,7 +32,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_a_background_worker_has_its_own_session_and_no_input(module: str, tmp_path: Path) -> None:
     log = tmp_path / "deep" / "attempt.log"
-    worker = start_worker("s3://b/out", foreground=False, replicas="1:4", ray_address="auto", log=log, module=module)
+    worker = Launcher(module).start("s3://b/out", foreground=False, replicas="1:4", ray_address="auto", log=log)
     assert worker.wait(20) == 7
     said, to_stderr = log.read_text().splitlines()
     assert json.loads(said)["argv"] == ["--job", "s3://b/out", "--replicas", "1:4", "--ray-address", "auto"]
@@ -42,7 +42,7 @@ def test_a_background_worker_has_its_own_session_and_no_input(module: str, tmp_p
 
 def test_a_foreground_worker_ends_when_its_input_does(module: str, tmp_path: Path) -> None:
     log = tmp_path / "attempt.log"
-    worker = start_worker("s3://b/out", foreground=True, log=log, module=module)
+    worker = Launcher(module).start("s3://b/out", foreground=True, log=log)
     assert worker.stdin is not None
     with pytest.raises(TimeoutError):
         wait(worker.pid, 0.3)
@@ -71,7 +71,7 @@ def test_a_folder_of_the_same_name_is_not_taken_for_the_program(
     (tmp_path / "batch" / "__init__.py").write_text("raise SystemExit('the wrong batch')")
     monkeypatch.chdir(tmp_path)
     log = tmp_path / "attempt.log"
-    worker = start_worker("s3://b/out", foreground=False, log=log, module=module)
+    worker = Launcher(module).start("s3://b/out", foreground=False, log=log)
     assert worker.wait(20) == 7
     said = json.loads(log.read_text().splitlines()[0])
     assert said["cwd"] == str(tmp_path)
@@ -81,7 +81,7 @@ def test_a_folder_of_the_same_name_is_not_taken_for_the_program(
 def test_attempts_append_to_their_log(module: str, tmp_path: Path) -> None:
     log = tmp_path / "attempt.log"
     for _ in range(2):
-        start_worker("s3://b/out", foreground=False, log=log, module=module).wait(20)
+        Launcher(module).start("s3://b/out", foreground=False, log=log).wait(20)
     assert log.read_text().count("to stderr") == 2
 
 
@@ -105,7 +105,7 @@ def test_a_log_with_the_user_is_the_users_alone_and_one_in_the_output_is_as_the_
     before = os.umask(umask)
     try:
         for log in (private, shared):
-            start_worker("s3://b/out", foreground=False, log=log, module=module).wait(20)
+            Launcher(module).start("s3://b/out", foreground=False, log=log).wait(20)
     finally:
         os.umask(before)
 
@@ -127,7 +127,7 @@ def test_where_the_home_cannot_be_written_logs_lie_in_the_temporary_folder(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     log = log_path("s3://bucket/out", job_id="j", attempt=1)
-    start_worker("s3://b/out", foreground=False, log=log, module=module).wait(20)
+    Launcher(module).start("s3://b/out", foreground=False, log=log).wait(20)
 
     top = tmp_path / f"batchctl-state-{os.getuid()}"
     assert log.is_relative_to(top)
@@ -144,7 +144,7 @@ def test_what_a_worker_starts_looks_for_no_modules_where_the_user_stands(
     (tmp_path / "batch.py").write_text("raise SystemExit('the wrong batch')")
     monkeypatch.chdir(tmp_path)
     log = tmp_path / "attempt.log"
-    worker = start_worker("s3://b/out", foreground=False, log=log, module=module)
+    worker = Launcher(module).start("s3://b/out", foreground=False, log=log)
     assert worker.wait(20) == 0, log.read_text()
 
 

@@ -9,6 +9,7 @@ from batch.clock import parse_rfc3339
 from batch.errors import JobFailed, JobGone, SpecMismatch, UsageError
 from batch.jobs.lease import claim
 from batch.jobs.store import JobStore
+from batch.machine.launcher import Launcher
 from batch.planning.plan import Continuation, make_plan
 from batch.records.objects import Exit, Progress, StopState
 from batch.workspace.listing import Query
@@ -78,15 +79,18 @@ def dataset(workspace: Workspace) -> Dataset:
 @pytest.fixture
 def job(workspace: Workspace, dataset: Dataset) -> Iterator[BatchInferenceJob]:
     """A job whose worker never gets as far as claiming it."""
-    created = create(workspace, dataset, worker_module="worker_never")
+    created = create(workspace, dataset, launcher=Launcher("worker_never"))
     yield created
     assert created._worker is not None
     created._worker.kill()
     created._worker.wait()
 
 
+CLOSING = Launcher("worker_closes")
+
+
 def create(
-    workspace: Workspace, dataset: Dataset, *, model: str = "m", worker_module: str = "worker_closes"
+    workspace: Workspace, dataset: Dataset, *, model: str = "m", launcher: Launcher = CLOSING
 ) -> BatchInferenceJob:
     return BatchInferenceJob.create(
         model,
@@ -96,7 +100,7 @@ def create(
         inference_parameters={"max_tokens": 8, "temperature": 0.5, "extra_body": {"seed": 7}},
         workspace=workspace,
         engine="echo",
-        worker_module=worker_module,
+        launcher=launcher,
     )
 
 
@@ -163,7 +167,7 @@ def test_a_job_id_or_an_output_of_another_job_is_refused(
 ) -> None:
     def create_as(job_id: str, output: str) -> None:
         BatchInferenceJob.create(
-            "m", dataset.id, output, job_id, workspace=workspace, engine="echo", worker_module="worker_closes"
+            "m", dataset.id, output, job_id, workspace=workspace, engine="echo", launcher=Launcher("worker_closes")
         )
 
     with pytest.raises(UsageError, match="output dataset 'j1' exists already"):
@@ -194,7 +198,7 @@ def test_get_takes_both_kinds_of_name_and_gives_none_for_no_job(workspace: Works
 def test_a_list_is_filtered_ordered_and_paged(workspace: Workspace, dataset: Dataset) -> None:
     for job_id in ("b", "a", "c"):
         BatchInferenceJob.create(
-            "m", dataset.id, job_id=job_id, workspace=workspace, engine="echo", worker_module="worker_closes"
+            "m", dataset.id, job_id=job_id, workspace=workspace, engine="echo", launcher=Launcher("worker_closes")
         ).wait(timeout_s=30, poll_s=0.05)
     listed = BatchInferenceJob.list(workspace=workspace)
     assert [job.id for job in listed] == ["b", "a", "c"]
@@ -218,7 +222,7 @@ def test_a_job_whose_output_was_deleted_is_gone(workspace: Workspace, dataset: D
 
 def test_cancel_asks_the_worker_that_holds_the_job(workspace: Workspace, job: BatchInferenceJob) -> None:
     claim(JobStore.open(job.url), HOLDER, clock=FakeClock()).renew("running", Progress())
-    job.cancel(worker_module="worker_dies")
+    job.cancel(launcher=Launcher("worker_dies"))
     assert job.state == "JOB_STATE_CANCELLING"
     stop = JobStore.open(job.url).stop()
     assert stop is not None
@@ -226,10 +230,10 @@ def test_cancel_asks_the_worker_that_holds_the_job(workspace: Workspace, job: Ba
 
 
 def test_cancelling_a_job_that_nobody_works_on_closes_its_ledger(workspace: Workspace, dataset: Dataset) -> None:
-    job = create(workspace, dataset, worker_module="worker_dies")
+    job = create(workspace, dataset, launcher=Launcher("worker_dies"))
     with pytest.raises(JobFailed, match="exit status 1"):
         job.wait(timeout_s=30, poll_s=0.05)
-    job.cancel(worker_module="worker_closes")
+    job.cancel(launcher=Launcher("worker_closes"))
     assert job.wait(timeout_s=30, poll_s=0.05).state == "JOB_STATE_CANCELLED"
     assert len(list(job.results(errors=True))) == 3
     assert job.record.message == "Cancelled by acme."
@@ -248,7 +252,7 @@ def test_delete_cancels_forgets_and_keeps_the_output(workspace: Workspace, job: 
 
 
 def test_waiting_for_a_worker_that_died_names_its_log(workspace: Workspace, dataset: Dataset) -> None:
-    job = create(workspace, dataset, worker_module="worker_dies")
+    job = create(workspace, dataset, launcher=Launcher("worker_dies"))
     with pytest.raises(JobFailed, match=r"exit status 1 \(log: (.*)\)") as caught:
         job.wait(timeout_s=30, poll_s=0.05)
     log = Path(str(caught.value).split("(log: ")[1].split(")")[0])
@@ -256,18 +260,18 @@ def test_waiting_for_a_worker_that_died_names_its_log(workspace: Workspace, data
 
 
 def test_waiting_goes_on_when_another_worker_holds_the_job(workspace: Workspace, dataset: Dataset) -> None:
-    job = create(workspace, dataset, worker_module="worker_held")
+    job = create(workspace, dataset, launcher=Launcher("worker_held"))
     claim(JobStore.open(job.url), HOLDER, clock=FakeClock()).renew("running", Progress())
     with pytest.raises(TimeoutError, match="j1 is still VALIDATING"):
         job.wait(timeout_s=0.8, poll_s=0.05)
 
 
 def test_a_failed_attempt_ends_the_wait_until_the_job_is_resumed(workspace: Workspace, dataset: Dataset) -> None:
-    job = create(workspace, dataset, worker_module="worker_held")
+    job = create(workspace, dataset, launcher=Launcher("worker_held"))
     claim(JobStore.open(job.url), HOLDER, clock=FakeClock()).end(Exit.FAILED, "No GPU.")
     waited = job.wait(timeout_s=30, poll_s=0.05)
     assert (waited.state, waited.record.message) == ("JOB_STATE_FAILED", "No GPU.")
-    job.resume(worker_module="worker_closes")
+    job.resume(launcher=Launcher("worker_closes"))
     assert job.wait(timeout_s=30, poll_s=0.05).state == "JOB_STATE_COMPLETED"
     assert job.record.attempts == 2
 
@@ -288,10 +292,10 @@ def test_a_job_that_nobody_works_on_is_not_waited_for(workspace: Workspace, job:
 
 def cancelled(workspace: Workspace, dataset: Dataset) -> BatchInferenceJob:
     """A job none of whose rows was answered."""
-    job = create(workspace, dataset, worker_module="worker_dies")
+    job = create(workspace, dataset, launcher=Launcher("worker_dies"))
     assert job._worker is not None
     job._worker.wait()
-    job.cancel(worker_module="worker_closes")
+    job.cancel(launcher=Launcher("worker_closes"))
     return job.wait(timeout_s=30, poll_s=0.05)
 
 
@@ -299,7 +303,12 @@ def test_a_job_continues_the_failed_rows_of_another(workspace: Workspace, datase
     old = cancelled(workspace, dataset)
 
     job = BatchInferenceJob.continue_from(
-        old.name, ["cancelled"], job_id="j2", display_name="Rest", workspace=workspace, worker_module="worker_closes"
+        old.name,
+        ["cancelled"],
+        job_id="j2",
+        display_name="Rest",
+        workspace=workspace,
+        launcher=Launcher("worker_closes"),
     ).wait(timeout_s=30, poll_s=0.05)
 
     assert (job.id, job.display_name, job.output_dataset_id) == ("j2", "Rest", "j2")
@@ -336,7 +345,7 @@ def test_a_job_of_an_id_that_was_deleted_with_its_output_has_nothing_of_the_old_
     other = Dataset.from_list(
         [{"custom_id": f"s{n}", "body": {"messages": []}} for n in range(3)], workspace=workspace
     ).sync()
-    new = create(workspace, other, worker_module="worker_closes")
+    new = create(workspace, other, launcher=Launcher("worker_closes"))
 
     assert not lease.renew("running", Progress())
     with pytest.raises(JobGone):
@@ -346,7 +355,7 @@ def test_a_job_of_an_id_that_was_deleted_with_its_output_has_nothing_of_the_old_
     with pytest.raises(JobGone):
         lease.end(Exit.FAILED, "")
     with pytest.raises(JobGone):
-        job.resume(worker_module="worker_never")
+        job.resume(launcher=Launcher("worker_never"))
     manifest = new.wait(timeout_s=30, poll_s=0.05).record.manifest
     assert manifest is not None
     assert (manifest.inputs[0].uri, manifest.attempts) == (f"{other.uri}/inmemory.jsonl", 1)

@@ -12,6 +12,7 @@ from jobs import make_spec
 
 from batch.errors import UsageError
 from batch.jobs.store import JobStore
+from batch.machine.launcher import Launcher
 from batch.planning.plan import UNREAD, make_plan
 from batch.records.objects import Stop, StopState
 from batch.sdk.job import BatchInferenceJob
@@ -117,7 +118,7 @@ def test_a_job_of_a_workspace_is_not_taken_for_one_over_its_changed_dataset(call
 
     def create() -> BatchInferenceJob:
         return BatchInferenceJob.create(
-            "m", "in", job_id="j", workspace=str(tmp_path / "ws"), engine="echo", worker_module="this"
+            "m", "in", job_id="j", workspace=str(tmp_path / "ws"), engine="echo", launcher=Launcher("this")
         )
 
     end_of = JobStore.open(create().url)

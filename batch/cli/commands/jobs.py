@@ -26,9 +26,10 @@ from batch.cli.output.resources import ListFlags, list_options, print_pages, ren
 from batch.errors import JobNotFound, UsageError
 
 if TYPE_CHECKING:
-    from batch.cli.check import FirstLook
     from batch.jobs.store import JobStore
-    from batch.sdk.job import BatchInferenceJob, SpecOptions
+    from batch.sdk.job import BatchInferenceJob
+    from batch.sdk.spec_options import SpecOptions
+    from batch.submission.first_look import FirstLook
     from batch.workspace.listing import Page, Query
     from batch.workspace.store import Workspace
 
@@ -72,7 +73,7 @@ class Submission:
 @click.pass_context
 def create(ctx: click.Context, /, mode: str, continue_from: str | None, **given: Any) -> int:
     """Create a job over a dataset of the workspace and start it in the background."""
-    from batch.cli.check import FirstLook
+    from batch.cli.check import look_asked_for
     from batch.sdk.job import BatchInferenceJob
 
     workspace = _workspace(ctx)
@@ -81,47 +82,38 @@ def create(ctx: click.Context, /, mode: str, continue_from: str | None, **given:
         refuse_settings(ctx, model=old["model"], input_dataset_id=old["input_dataset_id"])
         job = BatchInferenceJob.continue_from(continue_from, workspace=workspace, **_named(given), **_attempt(given))
     else:
-        request = _request(workspace, given, FirstLook.asked_by(ctx, as_json=mode == "json"))
+        first_look = look_asked_for(ctx, as_json=mode == "json")
+        request = _request(given)
         if given["dry_run"]:
+            _check(request, workspace, first_look)
             parameters = request["inference_parameters"].to_dict()
             click.echo(json.dumps(request | {"inference_parameters": parameters}, indent=2))
             return 0
-        job = BatchInferenceJob.create(**request, workspace=workspace, **_attempt(given))
+        job = BatchInferenceJob.create(**request, workspace=workspace, first_look=first_look, **_attempt(given))
     if not given["quiet"]:
         click.echo(render(fields_of(job, workspace), mode))
     return _wait(ctx, job.id, given["wait_timeout"], as_json=mode == "json") if given["wait"] else 0
 
 
-def _request(workspace: Workspace, given: dict[str, Any], first_look: FirstLook) -> dict[str, Any]:
-    """What `BatchInferenceJob.create` takes of the job itself, checked."""
-    from batch.cli.preflight import check_model
-    from batch.planning.input_files import find_inputs
+def _request(given: dict[str, Any]) -> dict[str, Any]:
+    """What `BatchInferenceJob.create` takes of the job itself."""
     from batch.spec.engine_arguments import check_engine_args
-    from batch.spec.job_spec import JobSpec
 
     submission, parameters = take(Submission, given), take_parameters(given)
     for name in ("model", "input_dataset_id"):
         if not getattr(submission, name):
             raise UsageError(f"--{name.replace('_', '-')} is missing.")
     engine, engine_args = given["engine"], check_engine_args(given["engine"], once_each(given["engine_arg"]))
-    options = _spec_options(take(LineFlags, given), given)
-    inputs = workspace.inputs_of(workspace.bare_id("datasets", submission.input_dataset_id))
-    if engine == "vllm":
-        check_model(submission.model)
-    spec = JobSpec(
-        job_id="not-yet",
-        inputs=inputs,
-        output=workspace.uri,
-        model=submission.model,
-        created_at="",
-        engine=engine,
-        engine_args=engine_args,
-        parameters=parameters,
-        **options,
-    )
-    first_look(spec, find_inputs(inputs, first_look.warn))
     job = {"inference_parameters": parameters, "engine": engine, "engine_args": engine_args}
-    return asdict(submission) | job | options
+    return asdict(submission) | job | _spec_options(take(LineFlags, given), given)
+
+
+def _check(request: dict[str, Any], workspace: Workspace, first_look: FirstLook) -> None:
+    """Check a request without creating its job. Raises what `BatchInferenceJob.create` raises."""
+    from batch.sdk.job import requested_spec
+    from batch.submission.prepare import check_request
+
+    check_request(requested_spec(workspace, **request), first_look)
 
 
 def _named(given: dict[str, Any]) -> dict[str, Any]:

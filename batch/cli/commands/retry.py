@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
@@ -98,10 +98,9 @@ def prepare_retry(
     old: JobStore, flags: RetryFlags, output: str | None, *, replicas: str | None, ray_address: str | None
 ) -> JobStore:
     """The new job, checked and stored; the same words again give the same job. UsageError, SpecMismatch."""
-    from batch.cli.check import FirstLook
-    from batch.cli.commands.run import UNNAMED, default_job_id
-    from batch.cli.preflight import prepare
+    from batch.cli.check import first_look
     from batch.clock import SystemClock, rfc3339
+    from batch.submission.prepare import UNNAMED, named, prepare
     from batch.submission.retry_failed import continue_spec
     from connectors.uri import parse_uri
 
@@ -109,5 +108,5 @@ def prepare_retry(
         raise UsageError("--retry-failed makes a new job: name its own folder or URI with --output.")
     own, now = str(parse_uri(output)), rfc3339(SystemClock().now())
     spec = continue_spec(old, flags.codes, job_id=UNNAMED, output=own, created_at=now, changes=flags.changes())
-    first_look = FirstLook(may_all_fail=True, as_json=False)
-    return prepare(replace(spec, job_id=default_job_id(spec)), first_look, replicas=replicas, ray_address=ray_address)
+    look = first_look(may_all_fail=True, as_json=False)
+    return prepare(named(spec), look, replicas=replicas, ray_address=ray_address)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,8 +24,6 @@ from batch.cli.flags.running import attempt_options, engine_options, limit_optio
 if TYPE_CHECKING:
     from batch.spec.job_spec import JobSpec
     from batch.spec.parameters import InferenceParameters
-
-UNNAMED = "job"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +81,15 @@ def run(
     job goes on when the same command is given again; a finished one prints its summary again.
     """
     from batch.cli.attempt import follow
-    from batch.cli.check import FirstLook
+    from batch.cli.check import look_asked_for
     from batch.cli.output.outcome import Launch
-    from batch.cli.preflight import prepare
     from batch.clock import SystemClock
+    from batch.submission.prepare import prepare
 
     line_flags, parameters = take(LineFlags, given), take_parameters(given)
     now = SystemClock().now()
     spec = job_spec(inputs, JobFlags(**given), lines=line_flags, parameters=parameters, now=now)
-    first_look = FirstLook.asked_by(ctx, as_json=mode == "json")
+    first_look = look_asked_for(ctx, as_json=mode == "json")
     job_store = prepare(spec, first_look, replicas=replicas, ray_address=ray_address)
     return follow(job_store, Launch(spec.output, replicas=replicas, ray_address=ray_address), as_json=mode == "json")
 
@@ -103,6 +101,7 @@ def job_spec(
     from batch.clock import rfc3339
     from batch.spec.engine_arguments import check_engine_args
     from batch.spec.job_spec import JobSpec
+    from batch.submission.prepare import UNNAMED, named
     from connectors.uri import parse_pattern, parse_uri
 
     spec = JobSpec(
@@ -130,9 +129,4 @@ def job_spec(
         order_by_prefix=flags.order_by_prefix,
         output_format=flags.output_format,
     )
-    return replace(spec, job_id=flags.job_id or default_job_id(spec))
-
-
-def default_job_id(spec: JobSpec) -> str:
-    """`job-` and twelve hexadecimal digits of the spec's digest."""
-    return "job-" + spec.digest.removeprefix("sha256:")[:12]
+    return spec if flags.job_id else named(spec)

@@ -46,10 +46,11 @@ def validate(inputs: tuple[str, ...], model: str | None, mode: str, **given: Any
     Bad lines are printed as file:line: code: message, or as one JSON object each; the totals come last. Exits with 2
     when there is a bad line.
     """
-    from batch.cli.check import describe, warn
+    from batch.cli.check import warn
     from batch.planning.first_rows import look
     from batch.planning.plan import make_plan
     from batch.planning.validation import validate as check_lines
+    from batch.submission.first_look import describe
 
     spec = _spec(inputs, model, take(LineFlags, given), parameters=take_parameters(given))
     render = _failure_json if mode == "json" else describe

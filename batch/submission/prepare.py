@@ -13,7 +13,6 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from batch import layout
-from batch.cli.check import FirstLook, refuse_invalid_lines, warn
 from batch.clock import SystemClock
 from batch.errors import JobNotFound, UsageError
 from batch.jobs.lease import this_process, why_idle
@@ -22,6 +21,7 @@ from batch.machine.resources import check_attempt
 from batch.planning.input_files import find_inputs
 from batch.rows.request import Decoder
 from batch.submission.changed_inputs import refuse_other_inputs
+from batch.submission.first_look import FirstLook
 from batch.submission.retry_failed import continue_plan
 from connectors.stores.registry import open_store
 from connectors.uri import parse_uri
@@ -29,7 +29,15 @@ from connectors.uri import parse_uri
 if TYPE_CHECKING:
     from batch.spec.job_spec import JobSpec
 
+UNNAMED = "job"
+"""The id of a spec that has none yet."""
+
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+
+
+def named(spec: JobSpec) -> JobSpec:
+    """The spec with an id made from its settings: the same settings are the same job."""
+    return replace(spec, job_id="job-" + spec.digest.removeprefix("sha256:")[:12])
 
 
 def prepare(spec: JobSpec, first_look: FirstLook, *, replicas: str | None, ray_address: str | None) -> JobStore:
@@ -37,11 +45,7 @@ def prepare(spec: JobSpec, first_look: FirstLook, *, replicas: str | None, ray_a
 
     Raises UsageError, SpecMismatch, InvalidInput, NotFound, UnsupportedFormat; then nothing was written.
     """
-    Decoder(spec)
-    if spec.engine == "vllm":
-        check_model(spec.model)
-        for path in spec.lora.values():
-            check_model(path, needed="adapter_config.json")
+    check_settings(spec)
     job_store = JobStore.open(spec.output)
     is_stored = _is_stored(job_store)
     if is_stored and not _may_be_replaced(job_store, spec):
@@ -54,10 +58,10 @@ def prepare(spec: JobSpec, first_look: FirstLook, *, replicas: str | None, ray_a
         return job_store
     check_attempt(spec, replicas=replicas, ray_address=ray_address)
     if not is_stored:
-        check_output_is_free(spec.output)
+        _check_output_is_free(spec.output)
     _check_inputs(spec, first_look)
     if is_stored:
-        warn(f"{job_store.spec().job_id} had left no answer there: it is removed.", as_json=first_look.as_json)
+        first_look.warn(f"{job_store.spec().job_id} had left no answer there: it is removed.")
         _remove(job_store)
     job_store = JobStore.open(spec.output, probe_nonce=token_hex(8))
     job_store.create_spec(replace(spec, token=token_hex(8)))
@@ -96,16 +100,34 @@ def _remove(job_store: JobStore) -> None:
     store.delete(layout.SPEC)
 
 
+def check_settings(spec: JobSpec) -> None:
+    """What can be known of a spec without its inputs: its template, and whether model and adapters are there.
+
+    Raises UsageError, BadUri.
+    """
+    Decoder(spec)
+    if spec.engine == "vllm":
+        _check_model(spec.model)
+        for path in spec.lora.values():
+            _check_model(path, needed="adapter_config.json")
+
+
+def check_request(spec: JobSpec, first_look: FirstLook) -> None:
+    """What can be known of a job over a dataset before it is stored. UsageError, InvalidInput, NotFound."""
+    check_settings(spec)
+    first_look(spec, find_inputs(spec.inputs, first_look.warn))
+
+
 def _check_inputs(spec: JobSpec, first_look: FirstLook) -> None:
     if spec.continued_from:
         continue_plan(spec)
         return
     first_look(spec, find_inputs(spec.inputs, first_look.warn))
     if spec.on_invalid == "fail":
-        refuse_invalid_lines(spec)
+        first_look.refuse_invalid_lines(spec)
 
 
-def check_model(model: str, needed: str = "config.json") -> None:
+def _check_model(model: str, needed: str = "config.json") -> None:
     """Refuse a folder without a model in it, a path that is not there and a forbidden scheme. A hub id passes."""
     if "://" in model:
         parse_uri(model)
@@ -119,7 +141,7 @@ def check_model(model: str, needed: str = "config.json") -> None:
         raise UsageError(f"{model} is neither a folder on this machine nor a hub id such as org/name.")
 
 
-def check_output_is_free(output: str) -> None:
+def _check_output_is_free(output: str) -> None:
     """Refuse an output that is no folder, or under which another program's results lie: they would mix with ours."""
     target = parse_uri(output)
     if target.scheme == "memory":
