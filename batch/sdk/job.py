@@ -26,7 +26,7 @@ from batch.records.objects import Stop, StopState
 from batch.records.state import HEARTBEAT_TTL_S, JobRecord, JobState
 from batch.sdk.first_look import LENIENT
 from batch.sdk.job_fields import JOBS, as_dict, job_name, wire_state
-from batch.sdk.spec_options import SpecOptions
+from batch.sdk.spec_options import SpecOptions, spec_fields
 from batch.spec.engine_arguments import check_engine_args
 from batch.spec.job_spec import JobSpec
 from batch.spec.parameters import InferenceParameters
@@ -371,7 +371,7 @@ def requested_spec(  # noqa: PLR0913, PLR0917  # those of `create`
         created_by=workspace.account_id,
         input_dataset_id=input_id,
         output_dataset_id=output_id,
-        **options,
+        **spec_fields(options),
     )
 
 

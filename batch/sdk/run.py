@@ -16,7 +16,7 @@ from batch.machine.launcher import Launcher, interrupt, log_path
 from batch.machine.resources import check_installed
 from batch.records.manifest import Manifest
 from batch.sdk.first_look import LENIENT, STRICT
-from batch.sdk.spec_options import SpecOptions
+from batch.sdk.spec_options import SpecOptions, spec_fields
 from batch.spec.engine_arguments import check_engine_args
 from batch.spec.job_spec import JobSpec
 from batch.spec.parameters import InferenceParameters
@@ -76,7 +76,7 @@ def run(  # noqa: PLR0913  # the flags of the command
         engine=engine,
         engine_args=check_engine_args(engine, engine_args or {}),
         parameters=given if isinstance(given, InferenceParameters) else InferenceParameters.from_dict(given),
-        **options,
+        **spec_fields(options),
     )
     first_look = LENIENT if options.get("on_invalid") == "quarantine" else STRICT
     job_store = prepare(spec if job_id else named(spec), first_look, replicas=replicas, ray_address=ray_address)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vllm_runs import SERVED_NAME, run_ours, write_rows
+from vllm_runs import SERVED_NAME, Row, run_ours, write_rows
 
 from pipelines.models import ARITHMETIC_MODEL
 
@@ -39,7 +39,7 @@ def test_embeddings_scores_and_ranks_are_those_of_the_model(tmp_path: Path) -> N
         "rerank": ("/v1/rerank", {"query": TEXTS[0], "documents": TEXTS[1:]}),
         "chat": ("/v1/chat/completions", {"messages": [{"role": "user", "content": TEXTS[0]}]}),
     }
-    rows = [
+    rows: list[Row] = [
         {"custom_id": name, "method": "POST", "url": url, "body": {"model": SERVED_NAME} | body}
         for name, (url, body) in bodies.items()
     ]

@@ -87,6 +87,28 @@ def test_another_input_for_the_same_id_is_refused(rows: Path, tmp_path: Path) ->
         run(other, "worker_dies", job_id="nightly")
 
 
+@pytest.mark.parametrize(
+    ("option", "refusal"),
+    [
+        ({"carry": "answer"}, r"^carry='answer': expected a list of texts$"),
+        ({"served_model_names": ["m", 3]}, r"^served_model_names=\['m', 3\]: expected a list of texts$"),
+        ({"deadline_s": "24h"}, r"^deadline_s='24h': expected a number of seconds$"),
+        ({"deadline": 60}, r"^there is no option 'deadline': is deadline_s meant\?$"),
+        ({"max_failed_rows": "many"}, r"^max_failed_rows='many': expected a number of rows or a share"),
+    ],
+)
+def test_what_would_be_misread_is_refused(rows: Path, option: dict[str, Any], refusal: str) -> None:
+    with pytest.raises(UsageError, match=refusal):
+        run(rows, "worker_waits", **option)
+
+
+def test_options_may_be_written_as_python_has_them(rows: Path) -> None:
+    with pytest.raises(JobFailed):
+        run(rows, "worker_dies", max_failed_rows=3, carry=["custom_id"], served_model_names=["m"], deadline_s=3600)
+    spec = JobStore.open(f"file://{rows.parent}/out").spec()
+    assert (spec.max_failed_rows, spec.carry, spec.served_model_names) == ("3", ("custom_id",), ("m",))
+
+
 def test_an_interruption_ends_the_worker_first(rows: Path, tmp_path: Path) -> None:
     with _interrupted_when(tmp_path / "is-up"), pytest.raises(KeyboardInterrupt):
         run(rows, "worker_waits")
