@@ -29,8 +29,12 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def batchctl(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return ended(folder, *BATCHCTL, *arguments)
+
+
+def ended(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*BATCHCTL, *arguments],
+        command,
         cwd=folder,
         env=environment(folder),
         capture_output=True,
@@ -98,18 +102,10 @@ for _ in range(2):
 def test_python_has_the_command_as_a_function(tmp_path: Path) -> None:
     write_rows(tmp_path / "in.jsonl", 30, "{")
 
-    ended = subprocess.run(
-        [sys.executable, "-c", PYTHONS_RUN],
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    python = ended(tmp_path, sys.executable, "-c", PYTHONS_RUN)
 
     once = "COMPLETED 1 30 {'What is 2 + 3?'} ['malformed_json']\n"
-    assert (ended.returncode, ended.stdout) == (0, 2 * once), ended.stderr
+    assert (python.returncode, python.stdout) == (0, 2 * once), python.stderr
     assert (
         batchctl(
             tmp_path, "run", "in.jsonl", "--model", "m", "--output", "out", "--engine", "echo", "--max-tokens", "8"
