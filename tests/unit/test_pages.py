@@ -1,7 +1,10 @@
 """The pages for users: their commands have flags that are there, and their lines of requests are requests."""
 
+import ast
+import inspect
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,10 @@ from command_line import CommandLine
 from pages import blocks
 from specs import job_spec, line_of
 
+import batch
+from batch.cli.commands.run import run as run_command
 from batch.rows.request import Decoder, Request
+from batch.sdk.spec_options import SpecOptions
 from batch.spec.engine_arguments import check_engine_args
 from batch.spec.parameters import FLAGS
 
@@ -18,6 +24,12 @@ PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "ar
 COMMAND = re.compile(r"(?:^|^  entrypoint: |^run=\()(?P<command>batchctl )")
 """Where a command begins: a line of its own, a RayJob's entrypoint, a script's array."""
 MODELS = ("gpt-4o-mini", "sql")
+CALLABLES: dict[str, Callable[..., object]] = {
+    "batch.run": batch.run,
+    "Dataset.from_file": batch.Dataset.from_file,
+    "BatchInferenceJob.create": batch.BatchInferenceJob.create,
+    "BatchInferenceJob.continue_from": batch.BatchInferenceJob.continue_from,
+}
 
 
 def lines(page: Path, language: str) -> list[str]:
@@ -70,6 +82,30 @@ def test_the_page_of_parameters_has_a_row_for_each_in_their_order() -> None:
     rows = re.findall(r"^\| `(-[\w-]+ \w+)` \| `(\w+)` \|", page, re.MULTILINE)
 
     assert rows == [(f"{flag.names[0]} {flag.metavar}", name) for name, flag in FLAGS.items()]
+
+
+def test_the_page_of_python_has_each_option_with_its_flag() -> None:
+    page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| `(--[\w-]+)` \|", page, re.MULTILINE))
+    flags = {flag for option in run_command.params for flag in (*option.opts, *option.secondary_opts)}
+
+    assert list(rows) == list(SpecOptions.__annotations__)
+    assert set(rows.values()) <= flags
+
+
+def test_the_page_of_python_calls_what_is_there() -> None:
+    calls = [
+        call
+        for block in blocks(ROOT / "docs/python.md", "python")
+        for call in ast.walk(ast.parse(block))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in CALLABLES
+    ]
+    for call in calls:
+        signature = inspect.signature(CALLABLES[ast.unparse(call.func)])
+        known = {*signature.parameters, *SpecOptions.__annotations__}
+        assert {keyword.arg for keyword in call.keywords} <= known, ast.unparse(call)
+        signature.bind(*call.args, **{str(keyword.arg): keyword.value for keyword in call.keywords})
+    assert {ast.unparse(call.func) for call in calls} == set(CALLABLES)
 
 
 def test_there_is_something_to_look_at() -> None:
