@@ -36,7 +36,7 @@ demo: $(DEMO)/requests.jsonl
 	$(BIN)/python -m pipelines.models.demo_requests --rows 200 --check $(DEMO)/output/results
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=60
 
 check: setup
 	$(BIN)/ruff format --check
