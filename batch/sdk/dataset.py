@@ -19,6 +19,7 @@ from batch.clock import SystemClock, rfc3339
 from batch.errors import JobNotFound, UsageError
 from batch.jobs.store import JobStore
 from batch.planning.input_files import find_inputs
+from batch.sdk.open_workspace import open_workspace
 from batch.workspace.store import DatasetFile, DatasetRecord, Origin, Workspace
 from connectors.datasets.reader import scan
 from connectors.uri import parse_pattern
@@ -77,12 +78,12 @@ class Dataset:
         canonical = str(parse_pattern(uri))
         dataset_id = _content_id(canonical.encode(), canonical.rstrip("/").rpartition("/")[2])
         record = DatasetRecord(dataset_id, Origin.EXTERNAL, created_at="", external_uri=canonical)
-        return cls(record, _opened(workspace))
+        return cls(record, open_workspace(workspace))
 
     @classmethod
     def from_id(cls, dataset_id: str, *, workspace: str | Workspace | None = None) -> Self:
         """A dataset of the workspace, by id or full name. UsageError when there is none."""
-        opened = _opened(workspace)
+        opened = open_workspace(workspace)
         record = opened.dataset(opened.bare_id("datasets", dataset_id))
         if record is None:
             raise UsageError(f"There is no dataset {dataset_id!r} in {opened.uri}.")
@@ -99,7 +100,7 @@ class Dataset:
             files=(DatasetFile(file_name, len(content)),),
             rows=sum(1 for line in content.split(b"\n") if line.strip()),
         )
-        return cls(record, _opened(workspace), content)
+        return cls(record, open_workspace(workspace), content)
 
     @property
     def id(self) -> str:
@@ -201,7 +202,3 @@ def _content_id(content: bytes, name: str) -> str:
     """The content decides; the name is there for people."""
     digest = hashlib.sha256(content).hexdigest()[:_DIGEST_CHARACTERS]
     return f"dataset-{digest}-{_NOT_IN_ID.sub('-', name.lower())}"[:MAX_ID_CHARACTERS]
-
-
-def _opened(workspace: str | Workspace | None) -> Workspace:
-    return workspace if isinstance(workspace, Workspace) else Workspace(workspace)

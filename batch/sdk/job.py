@@ -26,6 +26,7 @@ from batch.records.objects import Stop, StopState
 from batch.records.state import HEARTBEAT_TTL_S, JobRecord, JobState
 from batch.sdk.first_look import LENIENT
 from batch.sdk.job_fields import JOBS, as_dict, job_name, wire_state
+from batch.sdk.open_workspace import open_workspace
 from batch.sdk.spec_options import SpecOptions, spec_fields
 from batch.spec.engine_arguments import check_engine_args
 from batch.spec.job_spec import JobSpec
@@ -82,7 +83,7 @@ class BatchInferenceJob:
         input that has changed since the job read it, or an output dataset that is not this job's; SpecMismatch: other
         settings.
         """
-        opened = _opened(workspace)
+        opened = open_workspace(workspace)
         spec = requested_spec(
             opened,
             model,
@@ -124,7 +125,7 @@ class BatchInferenceJob:
         the old job's, but for the `changes`. UsageError: no such job or code, the job has not ended, no row failed so,
         an input has changed.
         """
-        opened = _opened(workspace)
+        opened = open_workspace(workspace)
         old = cls.get(continued_from_job_name, workspace=opened)
         if old is None:
             raise UsageError(f"There is no batch inference job {continued_from_job_name!r} in {opened.uri}.")
@@ -147,7 +148,7 @@ class BatchInferenceJob:
     @classmethod
     def get(cls, job_id: str, account: str | None = None, *, workspace: str | Workspace | None = None) -> Self | None:
         """The job by its id or full name; None when there is none."""
-        opened = _opened(workspace, account)
+        opened = open_workspace(workspace, account)
         pointer = opened.job(opened.bare_id("batchInferenceJobs", job_id))
         return None if pointer is None else cls._at(pointer, opened)
 
@@ -163,7 +164,7 @@ class BatchInferenceJob:
     ) -> builtins.list[Self]:
         """The first page of jobs, by creation unless `order_by` says otherwise; `list_page` goes on."""
         query = Query(filter or "", order_by or "", page_size)
-        return cls.list_page(query, _opened(workspace, account)).items
+        return cls.list_page(query, open_workspace(workspace, account)).items
 
     @classmethod
     def list_page(cls, query: Query, workspace: Workspace) -> Page[Self]:
@@ -178,7 +179,7 @@ class BatchInferenceJob:
     @classmethod
     def delete(cls, job_id: str, account: str | None = None, *, workspace: str | Workspace | None = None) -> None:
         """Cancel the job if it has not ended, and forget it; its output dataset stays. Absent is fine."""
-        opened = _opened(workspace, account)
+        opened = open_workspace(workspace, account)
         own_id = opened.bare_id("batchInferenceJobs", job_id)
         job = cls.get(own_id, workspace=opened)
         if job is not None:
@@ -379,7 +380,3 @@ def _ids(workspace: Workspace, job_id: str | None, output_dataset_id: str | None
     """The bare ids of a job and of its output: a new one where none is given, and the job's own."""
     own_id = workspace.bare_id("batchInferenceJobs", job_id or f"bij-{uuid4().hex[:12]}")
     return own_id, workspace.bare_id("datasets", output_dataset_id or own_id)
-
-
-def _opened(workspace: str | Workspace | None, account: str | None = None) -> Workspace:
-    return workspace if isinstance(workspace, Workspace) else Workspace(workspace, account)

@@ -17,7 +17,6 @@ from typing import Literal, TypeVar
 from batch import layout
 from batch.errors import JobFailed, UsageError
 from batch.records.objects import decode_record, encode_record
-from batch.settings import read_settings
 from connectors.errors import NotFound
 from connectors.stores.registry import open_store
 from connectors.stores.store import Store, create_once
@@ -73,11 +72,9 @@ class JobPointer:
 class Workspace:
     """The datasets and jobs under one URI, named by one account. UsageError for an id that is none."""
 
-    def __init__(self, uri: str | None = None, account_id: str | None = None) -> None:
-        """None: the BATCHCTL_WORKSPACE and BATCHCTL_ACCOUNT_ID variables, the profile, then the user's own."""
-        settings = read_settings({"workspace": uri or "", "account_id": account_id or ""})
-        self.account_id = settings.account_id
-        self._uri = parse_uri(settings.workspace)
+    def __init__(self, uri: str, account_id: str) -> None:
+        self.account_id = account_id
+        self._uri = parse_uri(uri)
         self._store: Store = open_store(str(self._uri))
 
     @property

@@ -13,7 +13,8 @@ from command_line import CommandLine
 
 from batch import __version__
 from batch.cli.main import batchctl
-from batch.workspace.store import JobPointer, Workspace
+from batch.sdk.open_workspace import open_workspace
+from batch.workspace.store import JobPointer
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +28,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     call("create", "dataset", "quotes", "in.jsonl")
     call("-w", "elsewhere", "create", "dataset", "others", "in.jsonl")
     for job_id in ("night-1", "night-2", "day"):
-        Workspace().create_job(JobPointer(job_id, str(tmp_path / job_id)))
+        open_workspace(None).create_job(JobPointer(job_id, str(tmp_path / job_id)))
     return call
 
 

@@ -19,8 +19,9 @@ from batch.jobs.store import JobStore
 from batch.planning.plan import make_plan
 from batch.records.manifest import Closing, FinalState, close_ledger
 from batch.records.objects import AttemptEnd, Epoch, Exit, Progress, Stop, StopState
+from batch.sdk.open_workspace import open_workspace
 from batch.spec.job_spec import JobSpec
-from batch.workspace.store import JobPointer, Workspace
+from batch.workspace.store import JobPointer
 from connectors.errors import Unavailable
 from connectors.stores.registry import open_store
 
@@ -74,7 +75,7 @@ def test_results_of_a_running_job_are_those_of_its_committed_shards(
 
 def test_a_job_is_found_by_its_id_too(call: CommandLine, job: JobStore, spec: JobSpec) -> None:
     finish(job, spec)
-    Workspace("ws").create_job(JobPointer(spec.job_id, spec.output))
+    open_workspace("ws").create_job(JobPointer(spec.job_id, spec.output))
 
     by_id = call("results", spec.job_id, "-w", "ws")
     by_name = call("-w", "ws", "results", f"accounts/local/batchInferenceJobs/{spec.job_id}")
@@ -292,7 +293,7 @@ def test_progress_of_a_record_is_escaped_and_short(job: JobStore, spec: JobSpec)
 
 def test_the_times_of_a_job_are_rfc_3339_in_json(call: CommandLine, job: JobStore, spec: JobSpec) -> None:
     finish(job, spec)
-    Workspace("ws").create_job(JobPointer(spec.job_id, spec.output))
+    open_workspace("ws").create_job(JobPointer(spec.job_id, spec.output))
 
     shown = json.loads(call("-w", "ws", "get", "bij", spec.job_id, "-o", "json").out)
     listed = json.loads(call("-w", "ws", "list", "bij", "-o", "json").out)["batch_inference_jobs"][0]

@@ -15,7 +15,8 @@ from batch.jobs.store import JobStore
 from batch.records.objects import Exit
 from batch.result import Code
 from batch.sdk.job import BatchInferenceJob
-from batch.workspace.store import JobPointer, Workspace
+from batch.sdk.open_workspace import open_workspace
+from batch.workspace.store import JobPointer
 
 RETRY = ("resume", "out", "--retry-failed", "--output", "again")
 CHANGES = ("--row-model", "ignore", "--max-tokens", "5", "--engine-arg", "delay_s=2", "--lora", "sum=adapter")
@@ -70,11 +71,11 @@ def test_without_changes_the_new_spec_tells_none(call: CommandLine, tmp_path: Pa
 
 
 def test_a_job_of_a_workspace_is_tried_with_other_settings_too(call: CommandLine, failed: JobStore) -> None:
-    Workspace("ws").create_job(JobPointer(failed.spec().job_id, failed.uri))
+    open_workspace("ws").create_job(JobPointer(failed.spec().job_id, failed.uri))
 
     ended = call("-w", "ws", "resume", "bij", failed.spec().job_id, "--retry-failed", "--job-id", "j2", *CHANGES)
 
-    job = BatchInferenceJob.get("j2", workspace=Workspace("ws"))
+    job = BatchInferenceJob.get("j2", workspace=open_workspace("ws"))
     assert ended.code == 0, ended.err
     assert job is not None
     assert set(job.record.spec.changed_from) == {"row_model", "parameters", "engine_args", "lora"}

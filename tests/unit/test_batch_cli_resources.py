@@ -10,8 +10,8 @@ from endings import end
 from jobs import make_spec
 
 from batch.planning.plan import make_plan
+from batch.sdk.open_workspace import open_workspace
 from batch.submission.submit import submit
-from batch.workspace.store import Workspace
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_validate_counts_and_names_every_bad_line(call: CommandLine, tmp_path: P
 
 
 def test_a_dataset_of_a_job_that_has_not_ended_is_deleted_by_force_only(call: CommandLine, tmp_path: Path) -> None:
-    workspace = Workspace(str(tmp_path / "ws"))
+    workspace = open_workspace(str(tmp_path / "ws"))
     call("create", "dataset", "mine", "in.jsonl", "-w", "ws")
     spec = make_spec(
         inputs=workspace.inputs_of("mine"),
@@ -198,7 +198,7 @@ def test_a_dataset_of_a_job_that_has_not_ended_is_deleted_by_force_only(call: Co
 
 
 def test_a_dataset_of_a_job_that_has_ended_may_be_deleted(call: CommandLine, tmp_path: Path) -> None:
-    workspace = Workspace(str(tmp_path / "ws"))
+    workspace = open_workspace(str(tmp_path / "ws"))
     call("create", "dataset", "mine", "in.jsonl", "-w", "ws")
     inputs, out = workspace.inputs_of("mine"), workspace.dataset_uri("theirs")
     spec = make_spec(inputs=inputs, output=out, input_dataset_id="mine", output_dataset_id="theirs")

@@ -16,8 +16,9 @@ from batch.jobs.lease import this_process
 from batch.jobs.store import JobStore
 from batch.planning.plan import make_plan
 from batch.records.objects import AttemptEnd, EngineLoad, EngineReport, Epoch, Exit, Holder, Progress
+from batch.sdk.open_workspace import open_workspace
 from batch.spec.parameters import InferenceParameters
-from batch.workspace.store import JobPointer, Workspace
+from batch.workspace.store import JobPointer
 
 ROOT = Path(__file__).parents[2]
 AT = "2026-01-31T11:30:00.000000Z"
@@ -83,7 +84,7 @@ def test_a_status_says_all_that_one_asks_of_a_running_job(call: CommandLine, job
 
 def test_a_status_in_json_has_a_name_for_each_of_it(call: CommandLine, job: JobStore) -> None:
     running(job, this_process())
-    Workspace("ws").create_job(JobPointer(job.spec().job_id, job.uri))
+    open_workspace("ws").create_job(JobPointer(job.spec().job_id, job.uri))
 
     shown = json.loads(call("-w", "ws", "status", job.spec().job_id, "-o", "json").out)
 

@@ -110,17 +110,3 @@ def test_names_are_bare_or_full(workspace: Workspace) -> None:
 def test_a_name_of_another_account_or_kind_is_refused(bad: str, workspace: Workspace) -> None:
     with pytest.raises(UsageError, match="expected an id or accounts/acme/datasets/<id>"):
         workspace.bare_id("datasets", bad)
-
-
-def test_the_workspace_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BATCHCTL_WORKSPACE", "memory://from-the-environment")
-    monkeypatch.setenv("BATCHCTL_ACCOUNT_ID", "acme")
-    assert (Workspace().uri, Workspace().account_id) == ("memory://from-the-environment", "acme")
-    assert Workspace("memory://given").uri == "memory://given"
-
-
-def test_without_any_setting_it_is_a_folder_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BATCHCTL_WORKSPACE", "BATCHCTL_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_DATA_HOME", "/nowhere/share")
-    assert Workspace().uri == "file:///nowhere/share/batchctl/workspace"
