@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from batch.exit_codes import ExitCode
+
 if TYPE_CHECKING:
     from batch.result import RowFailure
 
@@ -29,14 +31,14 @@ class BatchError(Exception):
     `resumable`: whether the same command goes on with the job.
     """
 
-    exit_code: ClassVar[int] = 1
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
     resumable: ClassVar[bool] = True
 
 
 class UsageError(BatchError):
     """What was asked for cannot work; nothing was started."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
     resumable = False
 
 
@@ -51,7 +53,7 @@ class SpecMismatch(UsageError):
 class InvalidInput(BatchError):
     """Bad rows, and the job was told to fail on them. `failures`: the first of them."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
     resumable = False
 
     def __init__(self, message: str, failures: Sequence[RowFailure] = ()) -> None:
@@ -62,13 +64,13 @@ class InvalidInput(BatchError):
 class JobNotFound(BatchError):
     """No job under this id or output."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class JobHeld(BatchError):
     """Another attempt runs the job. `holder`: who, in words."""
 
-    exit_code = 5
+    exit_code = ExitCode.HELD
 
     def __init__(self, message: str, holder: str = "") -> None:
         super().__init__(message)

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from batch.clock import SystemClock
 from batch.errors import BatchError, JobGone, ResourcesUnavailable
+from batch.exit_codes import ExitCode
 from batch.jobs.lease import STORE_PATIENCE_S, Lease, claim, this_process
 from batch.jobs.store import JobStore, Standing
 from batch.records.objects import Exit
@@ -31,8 +32,6 @@ from pipelines.startup import Startup
 
 logger = logging.getLogger("pipelines.worker")
 
-INTERRUPTED = 130
-LEASE_LOST = 5
 INTERRUPT_AGAIN_S = 1.0
 
 
@@ -48,10 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return attend(options)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     except (BatchError, StoreError, InputError) as error:
         sys.stderr.write(f"{error}\n")
-        return getattr(error, "exit_code", 1)
+        return getattr(error, "exit_code", ExitCode.FAILED)
 
 
 def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -126,7 +125,7 @@ def _leave_lost(lease: Lease) -> None:
     """Nothing that this attempt still does can be reached by a reader; free the engine."""
     logger.error("attempt %d has to leave: %s", lease.epoch.number, lease.standing.value)
     logging.shutdown()
-    os._exit(LEASE_LOST if lease.standing is Standing.SUPERSEDED else JobGone.exit_code)
+    os._exit(ExitCode.HELD if lease.standing is Standing.SUPERSEDED else JobGone.exit_code)
 
 
 def _leave_dead(lease: Lease, sentence: str) -> None:

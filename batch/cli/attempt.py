@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batch.cli.output.outcome import EXIT_INTERRUPTED, Launch, Log, Outcome, close
+from batch.cli.output.outcome import Launch, Log, Outcome, close
 from batch.cli.output.progress import Display, open_display, view
 from batch.clock import SystemClock
 from batch.errors import JobGone
+from batch.exit_codes import ExitCode
 from batch.machine.launcher import Launcher, interrupt, log_path
 from batch.machine.resources import check_installed
 from batch.text import address
@@ -58,7 +59,7 @@ def follow(job_store: JobStore, launch: Launch, *, as_json: bool) -> int:
             if not as_json:
                 click.echo(f"{spec.job_id}: stopping; what is done is kept.", err=True)
             interrupt(worker)
-            exit_status = EXIT_INTERRUPTED
+            exit_status: int = ExitCode.INTERRUPTED
         else:
             exit_status = worker.returncode
         finally:

@@ -11,10 +11,10 @@ import click
 from batch.cli.flags.common import global_options, version_option
 from batch.cli.lazy import Entry, LazyGroup
 from batch.errors import BatchError
+from batch.exit_codes import ExitCode
 from batch.text import one_line
 from connectors.errors import InputError, NotFound, StoreError
 
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 # Flags of `vllm run-batch`, which many hands know.
 _INPUTS, _OUTPUT = "files of requests are named without a flag: INPUT...", "where results go is said by --output OUT."
 _ELSEWHERE = {"-i": _INPUTS, "--input-file": _INPUTS, "--output-file": _OUTPUT, "--output-dir": _OUTPUT}
@@ -47,11 +47,11 @@ def report(error: BaseException) -> int:
     """Print the error as one sentence on stderr and give its exit code."""
     if isinstance(error, click.Abort):
         click.echo("batchctl: interrupted.", err=True)
-        return EXIT_INTERRUPTED
+        return ExitCode.INTERRUPTED
     click.echo(f"batchctl: {one_line(_message(error))}", err=True)
     if isinstance(error, BatchError):
         return error.exit_code
-    return EXIT_USAGE if isinstance(error, (click.UsageError, InputError, NotFound)) else EXIT_FAILED
+    return ExitCode.USAGE if isinstance(error, (click.UsageError, InputError, NotFound)) else ExitCode.FAILED
 
 
 def _message(error: BaseException) -> str:

@@ -11,6 +11,7 @@ import orjson
 
 from batch import layout
 from batch.errors import JobFailed
+from batch.exit_codes import ExitCode
 from batch.planning.plan import Continuation, Plan
 from batch.planning.shards import Shard
 from batch.records.objects import FORMAT, Commit, CorruptRecord, OutputParts, Part, Scalar, Stop, decode_record
@@ -31,8 +32,6 @@ class FinalState(StrEnum):
     EXPIRED = "EXPIRED"
 
 
-_EXIT_CODES = {FinalState.COMPLETED: 0, FinalState.FAILED: 1, FinalState.CANCELLED: 3, FinalState.EXPIRED: 4}
-EXIT_NONE_SUCCEEDED = 1
 UNREAD_INPUTS = "Its inputs had not been read to the end, so none of their lines was taken in."
 
 
@@ -98,9 +97,9 @@ class Manifest:
         return self.state is FinalState.COMPLETED and self.failed > 0 and self.succeeded == 0
 
     @property
-    def exit_code(self) -> int:
+    def exit_code(self) -> ExitCode:
         """What a command exits with that saw the job end so."""
-        return EXIT_NONE_SUCCEEDED if self.none_succeeded else _EXIT_CODES[self.state]
+        return ExitCode.FAILED if self.none_succeeded else ExitCode[self.state.name]
 
 
 @dataclass(frozen=True, slots=True)

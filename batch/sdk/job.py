@@ -18,7 +18,8 @@ from uuid import uuid4
 import orjson
 
 from batch.clock import Clock, SystemClock, parse_rfc3339, rfc3339
-from batch.errors import JobFailed, JobHeld, JobNotFound, UsageError
+from batch.errors import JobFailed, JobNotFound, UsageError
+from batch.exit_codes import ExitCode
 from batch.jobs.store import JobStore
 from batch.machine.launcher import Launcher, log_path
 from batch.machine.resources import check_attempt, check_installed
@@ -231,7 +232,7 @@ class BatchInferenceJob:
             record = self.record
             if record.manifest is not None:
                 return self
-            if exit_status == JobHeld.exit_code:
+            if exit_status == ExitCode.HELD:
                 self._worker = None
             elif exit_status is not None or self._worker is None:
                 if record.state is JobState.FAILED:

@@ -11,6 +11,7 @@ import orjson
 
 from batch.clock import SystemClock, rfc3339
 from batch.errors import JobFailed, JobHeld
+from batch.exit_codes import ExitCode
 from batch.jobs.store import JobStore
 from batch.machine.launcher import Launcher, interrupt, log_path
 from batch.machine.resources import check_installed
@@ -102,7 +103,7 @@ def _work(job_store: JobStore, launcher: Launcher, *, replicas: str | None, ray_
             raise
     if job_store.manifest() is not None:
         return
-    if exit_status == JobHeld.exit_code:
+    if exit_status == ExitCode.HELD:
         raise JobHeld(f"{job_id} is run by another attempt; `batchctl status {job_store.uri}` says which.")
     message = job_store.record(SystemClock().now()).message
     why = message.rstrip(".") or f"its worker ended with exit status {exit_status}"

@@ -14,6 +14,7 @@ from specs import job_spec, line_of
 
 import batch
 from batch.cli.commands.run import run as run_command
+from batch.exit_codes import ExitCode
 from batch.rows.request import Decoder, Request
 from batch.sdk.spec_options import SpecOptions
 from batch.spec.engine_arguments import check_engine_args
@@ -82,6 +83,12 @@ def test_the_page_of_parameters_has_a_row_for_each_in_their_order() -> None:
     rows = re.findall(r"^\| `(-[\w-]+ \w+)` \| `(\w+)` \|", page, re.MULTILINE)
 
     assert rows == [(f"{flag.names[0]} {flag.metavar}", name) for name, flag in FLAGS.items()]
+
+
+def test_the_page_of_states_has_each_exit_code() -> None:
+    page = (ROOT / "docs/states-and-codes.md").read_text(encoding="utf-8")
+
+    assert [int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)] == list(ExitCode)
 
 
 def test_the_page_of_python_has_each_option_with_its_flag() -> None:

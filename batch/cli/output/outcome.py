@@ -12,6 +12,7 @@ import click
 
 from batch.cli.output.ending import summary
 from batch.clock import SystemClock
+from batch.exit_codes import ExitCode
 from batch.records.objects import AttemptEnd, Exit
 from batch.text import escape, one_line
 from connectors.errors import StoreError
@@ -19,7 +20,6 @@ from connectors.errors import StoreError
 if TYPE_CHECKING:
     from batch.jobs.store import JobStore
 
-EXIT_FAILED, EXIT_USAGE, EXIT_HELD, EXIT_INTERRUPTED = 1, 2, 5, 130
 LOG_TAIL_LINES, LOG_TAIL_BYTES = 15, 64 * 1024
 
 
@@ -66,7 +66,8 @@ def close(job_store: JobStore, *, as_json: bool) -> int:
 
 def interrupted(job_store: JobStore, launch: Launch, *, as_json: bool) -> int:
     """Say that an attempt was interrupted, and how it goes on."""
-    return _say(job_store, "INTERRUPTED", f"was interrupted; {launch.again}.", code=EXIT_INTERRUPTED, as_json=as_json)
+    sentence = f"was interrupted; {launch.again}."
+    return _say(job_store, "INTERRUPTED", sentence, code=ExitCode.INTERRUPTED, as_json=as_json)
 
 
 def _say(job_store: JobStore, state: str, sentence: str, *, code: int, as_json: bool) -> int:
@@ -93,20 +94,20 @@ class Outcome:
             return self._tell(exit_status)
         except StoreError as error:
             sentence = f"cannot be looked at: {error}; what is done is kept, and {self.launch.again}."
-            return self._say("FAILED", sentence, EXIT_FAILED)
+            return self._say("FAILED", sentence, ExitCode.FAILED)
 
     def _tell(self, exit_status: int) -> int:
         if not self.job_store.is_in_place():
             how = f"stopped: {self.job_store.uri} was emptied, or given to another job, while it ran."
-            return self._say("FAILED", how, EXIT_FAILED)
+            return self._say("FAILED", how, ExitCode.FAILED)
         if self.job_store.manifest() is not None:  # whatever became of the worker after it, or before another wrote it
             return close(self.job_store, as_json=self.as_json)
-        if exit_status in (EXIT_INTERRUPTED, -signal.SIGINT):
+        if exit_status in (ExitCode.INTERRUPTED, -signal.SIGINT):
             return interrupted(self.job_store, self.launch, as_json=self.as_json)
-        if exit_status == EXIT_HELD:
-            return self._say("HELD", self._holder(), EXIT_HELD)
+        if exit_status == ExitCode.HELD:
+            return self._say("HELD", self._holder(), ExitCode.HELD)
         end = self._last_words()
-        if exit_status in (EXIT_FAILED, EXIT_USAGE) and end is not None:
+        if exit_status in (ExitCode.FAILED, ExitCode.USAGE) and end is not None:
             again = f"; {self.launch.again}" if end.resumable else ""
             said = one_line(end.message).rstrip(".")
             return self._say("FAILED", f"failed: {said} (log: {self.log.path}){again}.", exit_status)
@@ -136,7 +137,7 @@ class Outcome:
             click.echo("".join(f"  | {line}\n" for line in self.log.tail()), err=True, nl=False)
         how = f"exit status {exit_status}" if exit_status >= 0 else _signal_name(-exit_status)
         sentence = f"ended early: its worker died of {how} (log: {self.log.path}); what is done is kept"
-        return self._say("FAILED", f"{sentence}, and {self.launch.again}.", EXIT_FAILED)
+        return self._say("FAILED", f"{sentence}, and {self.launch.again}.", ExitCode.FAILED)
 
 
 def _signal_name(number: int) -> str:
