@@ -65,9 +65,10 @@ def test_rows_that_all_fail_for_one_setting_are_refused_before_a_worker_starts(r
     assert not (tmp_path / "out").exists()
 
 
-def test_quarantine_starts_such_a_job_and_warns(rows: Path) -> None:
-    with pytest.warns(UserWarning, match="the first 3 rows fail for one reason"), pytest.raises(JobFailed):
+def test_quarantine_starts_such_a_job_and_warns_of_the_line_that_called(rows: Path) -> None:
+    with pytest.warns(UserWarning, match="the first 3 rows fail for one reason") as warned, pytest.raises(JobFailed):
         run(rows, "worker_dies", model="another", on_invalid="quarantine")
+    assert {warning.filename for warning in warned} == {__file__}
 
 
 def test_with_fail_one_bad_line_is_told_with_its_place(rows: Path, tmp_path: Path) -> None:
