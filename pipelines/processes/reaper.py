@@ -84,13 +84,20 @@ class Reaper:
 def descendants(pid: int) -> set[int]:
     """Return the pids of the processes below `pid`; none where /proc does not tell."""
     found: set[int] = set()
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            below = [int(child) for child in children.read_text(encoding="ascii").split()]
-        except OSError:  # the thread ended meanwhile
-            continue
-        found.update(below, *(descendants(child) for child in below))
+    tasks = f"/proc/{pid}/task"
+    with suppress(OSError):  # the process ended meanwhile
+        for thread in os.listdir(tasks):  # noqa: PTH208 - a third of what pathlib takes, each second beside the rows
+            below = _children(f"{tasks}/{thread}/children")
+            found.update(below, *map(descendants, below))
     return found
+
+
+def _children(path: str) -> list[int]:
+    try:
+        with open(path, "rb") as children:  # noqa: PTH123
+            return [int(child) for child in children.read().split()]
+    except OSError:  # the thread ended meanwhile
+        return []
 
 
 def _started(pid: int) -> str:
