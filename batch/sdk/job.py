@@ -20,6 +20,7 @@ import orjson
 from batch.clock import Clock, SystemClock, parse_rfc3339, rfc3339
 from batch.errors import JobFailed, JobNotFound, UsageError
 from batch.exit_codes import ExitCode
+from batch.jobs.lease import this_process, why_idle
 from batch.jobs.store import JobStore
 from batch.machine.launcher import Launcher, log_path
 from batch.machine.resources import check_attempt, check_installed
@@ -218,9 +219,8 @@ class BatchInferenceJob:
         """
         if not self._request_stop("Cancelled"):
             return
-        record = self.record
-        nobody_works = record.holder is None or record.stale
-        if nobody_works and (self._worker is None or self._worker.poll() is not None):
+        is_idle = why_idle(self.record, this_process()) is not None
+        if is_idle and (self._worker is None or self._worker.poll() is not None):
             self.resume(launcher=launcher)
 
     def wait(self, timeout_s: float | None = None, poll_s: float = 1.0) -> Self:
@@ -339,8 +339,9 @@ class BatchInferenceJob:
                 f"{self.id}: its worker ended early, exit status {exit_status} (log: {self._log}); resume it."
             )
         silent = self._clock.now() - parse_rfc3339(record.updated_at) > timedelta(seconds=HEARTBEAT_TTL_S)
-        if silent and (record.holder is None or record.stale):
-            raise JobFailed(f"{self.id}: nobody works on it since {record.updated_at}; resume it.")
+        idle = why_idle(record, this_process())
+        if silent and idle is not None:  # before that a worker that somebody else has started may be about to claim it
+            raise JobFailed(f"{self.id}: {idle}; resume it.")
 
 
 def requested_spec(  # noqa: PLR0913, PLR0917  # those of `create`

@@ -1,13 +1,15 @@
+import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from jobs import HOLDER, FakeClock, make_commit
 
 from batch import BatchInferenceJob, Dataset
-from batch.clock import parse_rfc3339
+from batch.clock import SystemClock, parse_rfc3339
 from batch.errors import JobFailed, JobGone, SpecMismatch, UsageError
-from batch.jobs.lease import claim
+from batch.jobs.lease import claim, this_process
 from batch.jobs.store import JobStore
 from batch.machine.launcher import Launcher
 from batch.planning.plan import Continuation, make_plan
@@ -251,6 +253,20 @@ def test_delete_cancels_forgets_and_keeps_the_output(workspace: Workspace, job: 
     assert workspace.dataset("j1") is not None
 
 
+def test_cancelling_a_job_whose_worker_was_killed_here_closes_its_ledger_at_once(
+    workspace: Workspace, dataset: Dataset
+) -> None:
+    job = create(workspace, dataset, launcher=Launcher("worker_dies"))
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    claim(JobStore.open(job.url), replace(this_process(), pid=killed.pid), clock=SystemClock())
+    looking_on = BatchInferenceJob(JobStore.open(job.url), workspace)
+
+    looking_on.cancel(launcher=CLOSING)
+
+    assert looking_on.wait(timeout_s=30, poll_s=0.05).state == "JOB_STATE_CANCELLED"
+
+
 def test_waiting_for_a_worker_that_died_names_its_log(workspace: Workspace, dataset: Dataset) -> None:
     job = create(workspace, dataset, launcher=Launcher("worker_dies"))
     with pytest.raises(JobFailed, match=r"exit status 1 \(log: (.*)\)") as caught:
@@ -286,7 +302,7 @@ def test_a_job_that_nobody_works_on_is_not_waited_for(workspace: Workspace, job:
     clock.sleep((parse_rfc3339(job.create_time) - clock.now()).total_seconds())
     claim(JobStore.open(job.url), HOLDER, clock=clock)
     looking_on = BatchInferenceJob(JobStore.open(job.url), workspace, clock)
-    with pytest.raises(JobFailed, match="nobody works on it since"):
+    with pytest.raises(JobFailed, match="nobody works on it, process 4242 on node-1 has been silent since"):
         looking_on.wait(timeout_s=60)
 
 
