@@ -115,8 +115,9 @@ def _ended(job_store: JobStore) -> Run:
     assert manifest is not None, "the worker closes the ledger before it ends"
     if manifest.exit_code:
         codes = ", ".join(f"{count:,} {code}" for code, count in sorted(manifest.failed_by_code.items()))
+        why = job_store.record(SystemClock().now()).message
         raise JobFailed(
             f"{manifest.job_id} ended {manifest.state.value}: {manifest.succeeded:,} rows succeeded, "
-            f"{manifest.failed:,} failed ({codes or 'none'}); its results and errors are in {job_store.uri}."
+            f"{manifest.failed:,} failed ({codes or 'none'}); results and errors are in {job_store.uri}. {why}".rstrip()
         )
     return Run(manifest, job_store)
