@@ -27,7 +27,7 @@ from pipelines.attempt.heartbeat import JobStopped, Pulse
 from pipelines.startup import Startup
 
 if TYPE_CHECKING:
-    from pipelines.engine_process.process import Receipt
+    from pipelines.engine_process.service import Receipt
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def run(job: JobStore, claim: Epoch, pulse: Pulse, startup: Startup) -> Manifest
     """Answer the rows of the shards that have no commit, or end them if the job is to end; close the ledger."""
     engine = EngineIdentity(job.spec().engine, "", {})
     try:
-        for receipt in answer_rows(job, claim, pulse, startup):
+        for receipt in answer_rows(job, pulse, startup):
             tally = Tally(receipt.succeeded, receipt.failed, receipt.prompt_tokens, receipt.completion_tokens)
             pulse.settled(receipt.shard, tally)
             engine = EngineIdentity(receipt.engine, receipt.engine_version, orjson.loads(receipt.engine_config))
@@ -52,19 +52,18 @@ def run(job: JobStore, claim: Epoch, pulse: Pulse, startup: Startup) -> Manifest
     return finalize(job, unanswered.standing_plan(job), epoch=claim.number, engine=engine, clock=SystemClock())
 
 
-def answer_rows(job: JobStore, claim: Epoch, pulse: Pulse, startup: Startup) -> "Iterator[Receipt]":
+def answer_rows(job: JobStore, pulse: Pulse, startup: Startup) -> "Iterator[Receipt]":
     """Plan, and run the shards that have no commit. Raises JobStopped as long as no engine hears of a stop itself."""
     pulse.heed()
-    engines = startup.begin()
-    plan = plan_job(job, pulse, engines=engines)
+    plan = plan_job(job, pulse, engines=startup.begin())
     pulse.planned(plan)
     waiting = waiting_shards(job, plan)
     startup.prestart(plan, waiting)
-    ready = startup.finish(pulse.heed)
+    engines = startup.finish(plan, waiting, pulse.heed)
     pulse.handed_over()
     from pipelines.cluster.graph import run_shards  # which imports Ray; by now it is there
 
-    yield from run_shards(job, plan, waiting, claim=claim, replicas=ready.replicas, hosts=ready.hosts)
+    yield from run_shards(waiting, engines)
 
 
 def plan_job(job: JobStore, pulse: Pulse, *, engines: int) -> Plan:

@@ -15,7 +15,7 @@ from batch import layout
 from batch.records.objects import EngineReport, decode_record
 from connectors.stores.registry import open_store
 from connectors.stores.store import Store
-from pipelines.engine_process.process import TITLE
+from pipelines.engine_process.service import TITLE
 
 HELD = 5
 RESTART_WITHIN_S = 180.0

@@ -86,7 +86,7 @@ async def on_server(endpoint: Endpoint, use: Callable[[OpenAIEngine], Awaitable[
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
-        engine = await OpenAIEngine.start(spec_for(f"http://{address_of(runner)}/v1/", **arguments))
+        engine = await OpenAIEngine.start(spec_for(f"http://{address_of(runner)}/v1/", **arguments).engine_config)
         try:
             return await use(engine)
         finally:

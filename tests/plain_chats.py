@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from batch.rows.request import CHAT, Request
-from batch.spec.job_spec import JobSpec
+from batch.spec.engine_config import EngineConfig
 from pipelines.engines.base import Answer
 from pipelines.models import ARITHMETIC_MODEL
 from pipelines.processes import fork_server, sizing
@@ -27,12 +27,9 @@ async def main(bodies: list[dict[str, Any]]) -> None:
     """Start the engine; answer each body twice, one after another; cancel one."""
     from pipelines.engines.vllm.engine import VllmEngine
 
-    spec = JobSpec(
-        job_id="plain",
-        inputs=("file:///rows.jsonl",),
-        output="file:///output",
-        model=str(ARITHMETIC_MODEL),
-        created_at="2026-01-01T00:00:00Z",
+    config = EngineConfig(
+        "vllm",
+        str(ARITHMETIC_MODEL),
         served_model_names=(NAME,),
         engine_args={
             "dtype": "float32",
@@ -43,7 +40,7 @@ async def main(bodies: list[dict[str, Any]]) -> None:
     )
     requests = [Request(f"row-{index}", CHAT, body) for index, body in enumerate(bodies)]
     machine = sizing.this_machine(0, 1)
-    engine = await VllmEngine.start(spec, str(ARITHMETIC_MODEL), machine, rows=len(bodies), waiting=lambda: requests)
+    engine = await VllmEngine.start(config, machine, rows=len(bodies), waiting=lambda: requests)
     plain_chats = engine._plain_chats
     assert plain_chats is not None
     for body in bodies:

@@ -51,7 +51,7 @@ class Launcher:
         command += ["--replicas", replicas] if replicas else []
         command += ["--ray-address", ray_address] if ray_address else []
         command += ["--foreground"] if foreground else []
-        with _opened(log) as output:
+        with opened_log(log) as output:
             return subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE if foreground else subprocess.DEVNULL,
@@ -103,7 +103,7 @@ def _users_own() -> Path:
     return Path(tempfile.gettempdir(), f"batchctl-state-{os.getuid()}")
 
 
-def _opened(log: Path) -> BinaryIO:
+def opened_log(log: Path) -> BinaryIO:
     """Open the log to append to it: one with the user for that user alone, one in the output as the output is."""
     top = _users_own()
     if not log.is_relative_to(top):

@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 
 from batch.errors import UsageError
-from batch.spec.job_spec import EngineValue
+from batch.spec.engine_config import EngineValue
 from batch.spec.parameters import shown
 
 ENGINES = ("vllm", "openai", "echo")

@@ -13,12 +13,12 @@ from typing import Any, Literal
 import orjson
 
 from batch.errors import UsageError
+from batch.spec.engine_config import EngineConfig, EngineValue
 from batch.spec.parameters import InferenceParameters
 
 FORMAT = 1
 MAX_YEARS = 100
 """Times that are much longer cannot be added to a date."""
-EngineValue = str | int | float | bool
 
 _NOT_IDENTITY = frozenset(
     {
@@ -130,9 +130,14 @@ class JobSpec:
                 raise UsageError(f"{name}: the value cannot be stored as JSON: {error}") from None
 
     @property
+    def engine_config(self) -> EngineConfig:
+        """What the job's engine is loaded with."""
+        return EngineConfig(self.engine, self.model, self.served_model_names, self.lora, self.engine_args)
+
+    @property
     def engine_names(self) -> tuple[str, ...]:
         """The names the engine answers to; the first is the one it gives itself."""
-        return (*(self.served_model_names or (self.model,)), *self.lora)
+        return (*self.engine_config.model_names, *self.lora)
 
     @property
     def allowed_models(self) -> tuple[str, ...]:

@@ -54,6 +54,7 @@ class Pulse:
         self._fold = ProgressFold(0, self._so_far)
         self._plan: Plan | None = None
         self._logged_at_s = clock.monotonic()
+        self._retries_before = retries()  # of this process, which may have had other jobs
         self._stop: Stop | None = None
         self._is_heeded = True
         self._refusal: BatchError | None = None
@@ -134,7 +135,8 @@ class Pulse:
             self._fold.reported(reports)
             if self._phase == STARTING_PHASE and self._fold.is_running:
                 self._phase = RUNNING_PHASE
-            progress = self._fold.progress(self._clock.monotonic(), self._message, own_retries=retries())
+            own_retries = retries() - self._retries_before
+            progress = self._fold.progress(self._clock.monotonic(), self._message, own_retries=own_retries)
             counted = replace(progress, failed=self._fold.failed)
         self._lease.renew(self._phase, progress)
         self._log(progress, reports)

@@ -4,46 +4,55 @@ The actors commit their shards; a receipt is for counting only. Knows nothing of
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
-from batch.jobs.store import JobStore
 from batch.planning.plan import Plan
-from batch.records.objects import Epoch
 from pipelines.cluster import one_machine
 from pipelines.cluster.actor import EngineActor
 from pipelines.cluster.connect import Replicas
 from pipelines.cluster.ray_errors import job_failures
 from pipelines.cluster.source import PlannedShards
 from pipelines.engine_process.pool import PoolAddress
-from pipelines.engine_process.process import Assignment, Receipt
+from pipelines.engine_process.service import Assignment, Receipt
 from pipelines.shards.runner import TARGET_OPEN_ROWS
 
 MAX_ENGINE_RESTARTS = 20
 
 
-def run_shards(
-    job: JobStore, plan: Plan, waiting: Sequence[int], *, claim: Epoch, replicas: Replicas, hosts: PoolAddress | None
-) -> Iterator[Receipt]:
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """What a job is run on. `at_once`: shards that one engine opens.
+
+    `pool`: where actors of this machine ask for their engine processes; None where they run on machines of a cluster.
+    """
+
+    replicas: Replicas
+    assignment: Assignment
+    at_once: int
+    pool: PoolAddress | None
+
+
+def run_shards(waiting: Sequence[int], engines: Engines) -> Iterator[Receipt]:
     """Run the `waiting` shards, by number; yield one receipt per shard, in the order they end.
 
-    A prestarted host may have committed some of them by now: it gives their receipts like any other.
-    `hosts`: where this machine's engine actors ask for their hosts; None where they run on machines of a cluster.
+    A prestarted engine may have committed some of them by now: it gives their receipts like any other.
     """
     if not waiting:
         return
-    assignment = _assign(job, plan, waiting, claim=claim, replicas=replicas)
+    replicas = engines.replicas
     receipts = _numbers(waiting, replicas).map_batches(
         EngineActor,
-        fn_constructor_args=(assignment, hosts),
+        fn_constructor_args=(engines.assignment, engines.pool),
         batch_size=1,  # a block is one row, a shard: none is split or joined. Ray takes no None beside GPUs.
         batch_format="pyarrow",
         zero_copy_batch=True,
         num_cpus=1,
         num_gpus=replicas.gpus or None,
-        compute=_pool(replicas, shards_at_once(plan, waiting)),
+        compute=_pool(replicas, engines.at_once),
         max_restarts=MAX_ENGINE_RESTARTS,
     )
     # prefetch_batches=0, because a prefetching iterator holds each receipt until the next one is there.
@@ -51,13 +60,6 @@ def run_shards(
         for block in receipts.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for row in block.to_pylist():
                 yield Receipt(**row)
-
-
-def assign_prestarted(
-    job: JobStore, plan: Plan, waiting: Sequence[int], *, claim: Epoch, replicas: Replicas
-) -> Assignment | None:
-    """Return what the host of a job's only engine will be told; None where there are several, or nothing to do."""
-    return _assign(job, plan, waiting, claim=claim, replicas=replicas) if waiting and replicas.most == 1 else None
 
 
 def configure_ray_data(*, is_local: bool) -> None:
@@ -80,12 +82,6 @@ def shards_at_once(plan: Plan, waiting: Sequence[int]) -> int:
     """Return how many of the `waiting` shards (numbers) one engine opens at once: enough to keep its line full."""
     rows = sum(plan.shards[index].rows for index in waiting) or 1
     return max(4, min(32, TARGET_OPEN_ROWS * len(waiting) // rows + 1))
-
-
-def _assign(job: JobStore, plan: Plan, waiting: Sequence[int], *, claim: Epoch, replicas: Replicas) -> Assignment:
-    """One engine gets all shards, so its host need not wait until Ray Data is up and hands out the first ones."""
-    first = tuple(waiting[: shards_at_once(plan, waiting)]) if replicas.most == 1 else ()
-    return Assignment(job.uri, claim, replicas.most, replicas.world_size, plan.rows, first)
 
 
 def _numbers(shards: Sequence[int], replicas: Replicas) -> Dataset:

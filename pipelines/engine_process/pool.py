@@ -1,130 +1,247 @@
-"""How an actor comes to its host: it asks whoever forks hosts on its machine, for a job's own cluster the worker.
+"""How an actor comes to its engine process: it asks the pool of its machine, for a job's own cluster the worker.
 
-So vLLM is imported once on a machine, while Ray starts, however many engines there are and however often they die. And
-the host of a job's only engine need not wait for Ray: it is forked before its actor is there to ask for one.
-docs/decisions/0014, 0015.
+So vLLM is imported once on a machine, while Ray starts, however many engines there are and however often they die. The
+process of a job's only engine need not wait for Ray: it is prestarted, before its actor is there to ask for one. And a
+process that has served a job is parked for the next one of its engine configuration, as long as the assignment says.
+docs/decisions/0014, 0015, 0036.
 """
 
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import signal
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError, Pipe
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Client, Connection, Listener, wait
 from multiprocessing.reduction import recv_handle, send_handle
-from threading import Lock, Thread
+from pathlib import Path
+from threading import Event, Lock, RLock, Thread
 
-from batch.spec.job_spec import JobSpec
+from batch.records.objects import Epoch
+from batch.spec.engine_config import EngineConfig
 from pipelines.engine_process import process
-from pipelines.engine_process.process import Assignment
+from pipelines.engine_process.service import Assignment
 from pipelines.processes import fork_server, sizing
 
 logger = logging.getLogger(__name__)
 
-HOST = "pipelines.engine_process.process"
+MODULE = "pipelines.engine_process.process"
 LIBRARIES = {"vllm": ("pipelines.engines.vllm.preload",)}
 ASKING_AT_ONCE = 64
+PARKED_WITHIN_S = 8.0
+"""How long a process may take to be rid of a job that is over."""
+ENDS_WITHIN_S = 15.0
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
-class Prestarted:
-    """The host of a job's only engine, forked before there is an actor to ask for it. Several threads may share one.
+@dataclass(frozen=True, slots=True)
+class Suit:
+    """What a job and an engine process must have in common: what the engine has loaded, and what it has to run on."""
 
-    Its environment is that of this process. `assignment`: what its actor will be assigned.
-    """
+    engine: str
+    replicas: int
+    gpus: str | None
 
-    def __init__(self, assignment: Assignment) -> None:
-        self._assignment = assignment
-        self._guard = Lock()
-        self._host: Connection | None = None
-        self._is_wanted = True
 
-    def fork(self) -> None:
-        """Have it forked. Raises OSError or EOFError."""
-        host = _fork(dict(os.environ), self._assignment)
-        with self._guard:
-            if self._is_wanted:
-                self._host = host
-            else:
-                host.close()
+@dataclass(slots=True)
+class Forked:
+    """An engine process, as its pool knows it."""
 
-    def take(self) -> Connection | None:
-        """Return the connection to it, once."""
-        with self._guard:
-            host, self._host = self._host, None
-        return host
-
-    def dismiss(self) -> None:
-        """Let it keep what it has answered, and end. One that is forked later ends when it has begun."""
-        with self._guard:
-            self._is_wanted = False
-        host = self.take()
-        if host is not None:
-            host.close()
+    pid: int
+    control: Connection
+    suit: Suit
+    is_parked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PoolAddress:
-    """Where hosts are asked for on a machine, and by which key."""
+    """Where engine processes are asked for on a machine, and by which key."""
 
     address: str
     key: bytes = field(repr=False)
 
 
-def import_libraries(spec: JobSpec) -> None:
-    """Start the server that hosts are forked from, and be back at once: it imports what the job's engine needs."""
-    libraries = LIBRARIES.get(spec.engine, ())
-    weights = (spec.model, *spec.lora.values())
-    environment = sizing.engine_environment(sizing.this_machine(0, 1), 1, weights=weights) if libraries else {}
-    fork_server.start((*libraries, HOST), environment)
+class Prestarted:
+    """The process of a job's only engine, which is there before an actor asks for it. Several threads may share one."""
+
+    def __init__(self) -> None:
+        self._guard = Lock()
+        self._is_there = Event()
+        self._connection: Connection | None = None
+        self._is_wanted = True
+
+    def put(self, connection: Connection | None) -> None:
+        """Say how it is reached; None: it could not be had."""
+        with self._guard:
+            self._connection = connection
+            if not self._is_wanted:
+                self._close()
+        self._is_there.set()
+
+    def take(self) -> Connection | None:
+        """Return the connection to it, once, when it is there."""
+        self._is_there.wait()
+        with self._guard:
+            connection, self._connection = self._connection, None
+        return connection
+
+    def dismiss(self) -> None:
+        """Let it keep what it has answered. One that comes later is let go when it is there."""
+        with self._guard:
+            self._is_wanted = False
+            self._close()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
-def serve(prestarted: Prestarted | None = None) -> PoolAddress:
-    """Fork a host for every actor that asks, as long as this process lives, when the libraries are imported.
+class Pool:
+    """Has an engine process for every actor that asks, as long as this process lives, when the libraries are imported.
 
-    `prestarted`: the first actor's, forked as soon as it can be, not when that actor asks.
+    `address` is where actors ask. `serves`: the attempt whose actors get one, as those of an earlier job may still ask;
+    None: any.
     """
-    key = secrets.token_bytes()
-    listener = Listener(family="AF_UNIX", backlog=ASKING_AT_ONCE, authkey=key)
-    Thread(target=_fork_hosts, args=(listener, prestarted), name="pool", daemon=True).start()
-    return PoolAddress(str(listener.address), key)
+
+    def __init__(self) -> None:
+        self.serves: Epoch | None = None
+        self._key = secrets.token_bytes()
+        self._listener = Listener(family="AF_UNIX", backlog=ASKING_AT_ONCE, authkey=self._key)
+        self.address = PoolAddress(str(self._listener.address), self._key)
+        self._guard = RLock()
+        self._forked: list[Forked] = []
+        self._prestarted: Prestarted | None = None
+        Thread(target=self._attend, name="pool", daemon=True).start()
+
+    def prestart(self, assignment: Assignment) -> Prestarted:
+        """Have a process for the job's first actor at once, with the environment of this one."""
+        prestarted = self._prestarted = Prestarted()
+
+        def begin() -> None:
+            connection = None
+            try:
+                with _reported():
+                    connection = self._connect(os.environ, assignment)
+            finally:
+                prestarted.put(connection)
+
+        Thread(target=begin, name="prestart", daemon=True).start()
+        return prestarted
+
+    def keep_only(self, config: EngineConfig, replicas: int) -> None:
+        """End what is parked and does not suit a job of such engines, so that its memory is free."""
+        wanted = (loaded(config), replicas)
+        self._end(one for one in self._look() if one.is_parked and (one.suit.engine, one.suit.replicas) != wanted)
+
+    def close(self) -> None:
+        """End what is parked."""
+        self._end(one for one in self._look() if one.is_parked)
+
+    def await_parked(self, within_s: float = PARKED_WITHIN_S) -> None:
+        """Return when no process has a job any more. One that takes longer is killed: its job is over."""
+        self._prestarted = None
+        give_up_at = time.monotonic() + within_s
+        while (busy := [one for one in self._look() if not one.is_parked]) and time.monotonic() < give_up_at:
+            wait([one.control for one in busy], timeout=give_up_at - time.monotonic())
+        for one in busy:
+            with suppress(ProcessLookupError):
+                os.kill(one.pid, signal.SIGKILL)
+
+    def _attend(self) -> None:
+        while True:
+            with _reported(), self._listener.accept() as asking:
+                environment, assignment = asking.recv()
+                if self.serves not in (None, assignment.claim):
+                    continue
+                prestarted = self._prestarted
+                with (prestarted and prestarted.take()) or self._connect(environment, assignment) as connection:
+                    send_handle(asking, connection.fileno(), os.getpid())  # for whom: of no meaning on POSIX
+
+    def _connect(self, environment: Mapping[str, str], assignment: Assignment) -> Connection:
+        """Return the connection to a process that has the assignment: one that is parked, else a new one."""
+        suit = Suit(loaded(assignment.config), assignment.replicas, environment.get(VISIBLE_GPUS))
+        ours, its = Pipe()
+        with its, self._guard:
+            if not self._hand_over(suit, assignment, its):
+                self._forked.append(_fork(environment, assignment, its, suit))
+        return ours
+
+    def _hand_over(self, suit: Suit, assignment: Assignment, asked: Connection) -> bool:
+        """Give the assignment to a parked process that suits; False where there is none."""
+        for one in self._look():
+            if one.is_parked and one.suit == suit:
+                with suppress(OSError):  # it has ended meanwhile
+                    one.is_parked = False
+                    one.control.send(assignment)
+                    send_handle(one.control, asked.fileno(), one.pid)
+                    return True
+        return False
+
+    def _look(self) -> list[Forked]:
+        """Return those that are there, after hearing which are parked."""
+        with self._guard:
+            for one in self._forked.copy():
+                try:
+                    while one.control.poll():
+                        one.is_parked = one.control.recv() == process.PARKED
+                except (EOFError, OSError):
+                    self._forked.remove(one)
+            return self._forked.copy()
+
+    def _end(self, those: Iterable[Forked]) -> None:
+        ending = list(those)
+        with self._guard:
+            for one in ending:
+                one.control.close()
+                self._forked.remove(one)
+        fork_server.await_ends(ENDS_WITHIN_S, {one.pid for one in ending})
+
+
+def import_libraries(config: EngineConfig) -> None:
+    """Start the server that engine processes are forked from, and be back at once: it imports what they need."""
+    libraries = LIBRARIES.get(config.engine, ())
+    machine = sizing.this_machine(0, 1)
+    environment = sizing.engine_environment(machine, 1, weights=config.weights) if libraries else {}
+    fork_server.start((*libraries, MODULE), environment)
 
 
 def ask(pool: PoolAddress, assignment: Assignment) -> Connection:
-    """Return the connection to a host, which ends when that is closed. A new one has the environment of this process.
+    """Return the connection to an engine process, which leaves the job when that is closed.
 
-    Raises OSError or EOFError where there is none to be had.
+    A new one has the environment of this process. Raises OSError or EOFError where there is none to be had.
     """
     with Client(pool.address, authkey=pool.key) as asking:
         asking.send((dict(os.environ), assignment))
         return Connection(recv_handle(asking))
 
 
-def _fork_hosts(listener: Listener, prestarted: Prestarted | None) -> None:
-    if prestarted:
-        with _reported():
-            prestarted.fork()
-    while True:
-        with _reported(), listener.accept() as asking:
-            environment, assignment = asking.recv()
-            with (prestarted and prestarted.take()) or _fork(environment, assignment) as host:
-                send_handle(asking, host.fileno(), os.getpid())  # for whom: of no meaning on POSIX
+def loaded(config: EngineConfig) -> str:
+    """Return what tells an engine from those that have loaded something else: other settings, or other files."""
+    return "\n".join([config.digest, *(file for weights in config.weights for file in _files(Path(weights)))])
 
 
-def _fork(environment: Mapping[str, str], assignment: Assignment) -> Connection:
-    """Return the connection to a new host."""
+def _files(folder: Path) -> Iterator[str]:
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        status = path.stat()
+        yield f"{path} {status.st_size} {status.st_mtime_ns}"
+
+
+def _fork(environment: Mapping[str, str], assignment: Assignment, asked: Connection, suit: Suit) -> Forked:
     ours, its = Pipe()
     with its:
-        told = {"connection": its, "assignment": assignment}
-        fork_server.fork(target=process.main, name="host", kwargs=told, environment=environment)
-    return ours
+        told = {"control": its, "assignment": assignment, "asked": asked}
+        pid = fork_server.fork(target=process.main, name="engine", kwargs=told, environment=environment)
+    return Forked(pid, ours, suit)
 
 
 @contextmanager
 def _reported() -> Iterator[None]:
-    """What keeps a host from being forked is not the end of the others: its actor is told by its connection's end."""
+    """What keeps a process from being forked is not the end of the others: its actor's connection ends."""
     try:
         yield
     except (OSError, EOFError, AuthenticationError):
-        logger.exception("an engine actor has got no host")
+        logger.exception("an engine actor has got no process")

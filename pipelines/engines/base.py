@@ -65,9 +65,18 @@ class TellsLoad(Protocol):
     """An engine that knows how much it has to do."""
 
     def load(self) -> EngineLoad | None:
-        """What it told last; None before it told anything."""
+        """What it told last of this job; None before it told anything."""
+
+    def count_anew(self) -> None:
+        """Another job begins."""
 
 
 def load_of(engine: object) -> EngineLoad | None:
     """What an engine told last of its load; None for one that does not tell."""
     return engine.load() if isinstance(engine, TellsLoad) else None
+
+
+def count_anew(engine: object) -> None:
+    """Have an engine that tells its load count from zero, for another job."""
+    if isinstance(engine, TellsLoad):
+        engine.count_anew()

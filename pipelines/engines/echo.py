@@ -10,7 +10,7 @@ import orjson
 
 from batch.result import Usage
 from batch.rows.request import Request
-from batch.spec.job_spec import JobSpec
+from batch.spec.engine_config import EngineConfig
 from batch.strict_json import dumps
 from pipelines.engines.base import Answer
 
@@ -30,9 +30,9 @@ class EchoEngine:
         self._delay_s = delay_s
 
     @classmethod
-    async def start(cls, spec: JobSpec) -> "EchoEngine":
-        given = os.environ.get("CUDA_VISIBLE_DEVICES", "") if spec.engine_args.get("gpus") else ""
-        return cls(delay_s=float(spec.engine_args.get("delay_s", 0.0)), gpus=given)
+    async def start(cls, config: EngineConfig) -> "EchoEngine":
+        given = os.environ.get("CUDA_VISIBLE_DEVICES", "") if config.engine_args.get("gpus") else ""
+        return cls(delay_s=float(config.engine_args.get("delay_s", 0.0)), gpus=given)
 
     async def answer(self, request: Request) -> Answer:
         if self._delay_s:

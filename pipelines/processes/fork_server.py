@@ -11,7 +11,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import context, forkserver, popen_forkserver, process, reduction, resource_tracker, spawn, util
@@ -28,8 +28,13 @@ _forks: set[int] = set()
 def start(modules: Sequence[str], environment: Mapping[str, str]) -> None:
     """Start the server, which imports the `modules`, and be back at once. It and its forks end after this process.
 
-    `environment`: what it has more than this process. Ctrl-C reaches neither it nor its forks.
+    A server that has imported them already stays; one that has imported others gives way. `environment`: what it has
+    more than this process. Ctrl-C reaches neither it nor its forks.
     """
+    server: Any = forkserver._forkserver
+    if server._forkserver_pid is not None and server._preload_modules != list(modules):
+        os.kill(server._forkserver_pid, signal.SIGKILL)  # it would wait for the end of its forks, which go on
+        server._stop()
     forkserver.set_forkserver_preload(list(modules))
     resource_tracker.ensure_running()  # it comes with the server, and its start would unblock interrupts
     with _with_environment(environment), _interrupts_blocked():
@@ -41,19 +46,19 @@ def forks() -> set[int]:
     return set(_forks)
 
 
-def await_ends(within_s: float) -> None:
-    """Return when all forks that this process has had are gone, or `within_s` later."""
+def await_ends(within_s: float, pids: Collection[int] = _forks) -> None:
+    """Return when these forks, or all that this process has had, are gone, or `within_s` later."""
     give_up_at = time.monotonic() + within_s
-    while any(Path(f"/proc/{pid}").exists() for pid in _forks) and time.monotonic() < give_up_at:
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < give_up_at:
         time.sleep(POLL_S)
 
 
-def fork(*, target: Callable[..., None], name: str, kwargs: Mapping[str, Any], environment: Mapping[str, str]) -> None:
-    """Have `target` called with `kwargs` in a process with that `environment`, for which nobody waits.
+def fork(*, target: Callable[..., None], name: str, kwargs: Mapping[str, Any], environment: Mapping[str, str]) -> int:
+    """Have `target` called with `kwargs` in a process with that `environment`, for which nobody waits; return its pid.
 
     Raises OSError or EOFError when the server is gone.
     """
-    _Popen(_process(target, name, kwargs, environment))
+    return _Popen(_process(target, name, kwargs, environment)).pid
 
 
 class ForkedContext(context.ForkServerContext):

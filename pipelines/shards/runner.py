@@ -8,7 +8,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -33,11 +33,13 @@ from connectors.stores.retry import retries
 from pipelines.engines.base import Answer, Engine, EngineDead, load_of
 from pipelines.engines.retries import settled
 from pipelines.shards.admission import KILLS_TO_CONVICT, Admission
-from pipelines.shards.dedup import SharedAnswers, request_key
+from pipelines.shards.crash_blame import CrashBlame, RowPlace
+from pipelines.shards.dedup import SharedAnswers
 from pipelines.shards.journal import NO_PAST, Past, encode_segment
 from pipelines.shards.open_shard import OpenShard, commit_shard
 from pipelines.shards.priority import beginning, is_apart, rank
 from pipelines.shards.row_timeout import Patience
+from pipelines.shards.start_gate import StartGate
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +50,8 @@ one half is in line while the other is answered, and each more than any admissio
 their prompts while the engine loads."""
 WORTH_KEEPING_TOGETHER = 0.03
 """The share of a file's prompts that its rows must have in common to be kept together rather than asked by length."""
-ENGINE_WAITS_S = 2.0
-"""How long an engine that is up waits at most for rows that are being read, so that they come to it in order."""
 ROWS_AT_A_TIME = 32
 """Rows that are decoded between two turns of the loop: a millisecond. Each turn costs as much as a row or two."""
-
-RowPlace = tuple[int, int]
-"""Shard of a row, and its number there."""
 
 ENGINES_WITH_LIMITS = frozenset({"openai"})
 """They end a request themselves that takes too long."""
@@ -102,7 +99,10 @@ class ShardRunner:
         self._engine = asyncio.ensure_future(starting)
         self._admission = Admission(past.unexplained_deaths)
         self._shared = SharedAnswers()
-        self._opening = asyncio.ensure_future(self._open_window())
+        self._gate = StartGate()
+        self._opening = asyncio.ensure_future(
+            self._gate.open(self._admission, self._engine, unexplained_deaths=past.unexplained_deaths)
+        )
         self._reading = asyncio.Lock()
         self._has_admitted = False
         self._stop: Stop | None = None
@@ -112,12 +112,10 @@ class ShardRunner:
         self._in_flight: dict[RowPlace, InFlight] = {}
         self._patience = Patience()
         self._lining_up = asyncio.Lock()
-        self._arriving: set[int] = set()  # shards that are read, or whose rows are not all in line
-        self._none_arriving = asyncio.Event()
-        self._none_arriving.set()
         self._open: dict[int, OpenShard] = {}
+        self._retries_before = retries()
         self._tries = count()  # a shard tried twice must not meet its own part
-        self._died_with: tuple[str, ...] = ()  # the names of what was in flight when the engine died
+        self._blame = CrashBlame(past, shares_answers=self._spec.deduplicate)
         self._segments = count()
         self._faults: set[type[Exception]] = set()
 
@@ -126,13 +124,13 @@ class ShardRunner:
 
         Raises EngineDead, InputChanged, StoreError, or what kept the engine from starting.
         """
-        self._arrives(index)
+        self._gate.arrives(index)
         opened: OpenShard | Commit | None = None
         try:
             opened = await self._read(self._plan.shards[index])
         finally:
             if not isinstance(opened, OpenShard):  # it will not come into the line
-                self._arrived(index)
+                self._gate.arrived(index)
         if isinstance(opened, Commit):
             return opened
         answering = asyncio.ensure_future(self._answer_rows(opened))  # in line, and in order, when the engine is up
@@ -176,7 +174,7 @@ class ShardRunner:
             self._name,
             phase=RUNNING_PHASE if engine is not None else STARTING_PHASE,
             open={str(i): opened.tally() for i, opened in self._open.items()},
-            retries=retries(),
+            retries=retries() - self._retries_before,
             in_flight=len(self._in_flight),
             in_line=len(self._in_line),
             load=load_of(engine),
@@ -203,8 +201,15 @@ class ShardRunner:
     async def record_death(self) -> None:
         """Leave to the next engine of these shards what this one had answered, and which rows it died with."""
         await self.keep_answers()
-        if self._died_with:
-            await asyncio.to_thread(self._job.record_crash, Crash(self._epoch, self._name, self._died_with))
+        if self._blame.died_with:
+            await asyncio.to_thread(self._job.record_crash, Crash(self._epoch, self._name, self._blame.died_with))
+
+    async def close(self) -> None:
+        """Let go of the engine: no row is asked any more. What is neither kept nor committed by now is lost."""
+        tasks: list[asyncio.Future[Any]] = [self._engine, self._opening, *self._open_rows]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def engine_identity(self) -> tuple[str, str, dict[str, object]]:
         """The engine's name, version and load-time configuration; empty when it never came up."""
@@ -247,13 +252,13 @@ class ShardRunner:
                 answering.create_task(self._answer_row(opened, row, request))
                 if row % ROWS_AT_A_TIME == 0:
                     await asyncio.sleep(0)  # the rows in flight come first
-            self._arrived(opened.shard.index)
+            self._gate.arrived(opened.shard.index)
 
     def _without_engine(self, opened: OpenShard, row: int, request: Request) -> Result | None:
         """The result of a row that no engine need be asked for; None for any other. What was answered stays so."""
         read = opened.rows[row]
         answer = self._past.answer(opened.shard.index, read)
-        deaths = self._deaths((opened.shard.index, read.number), request)
+        deaths = self._blame.deaths((opened.shard.index, read.number), request)
         if answer is None and deaths >= KILLS_TO_CONVICT:
             answer = _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, Code.ENGINE_CRASH, f"{deaths} engines died of this row")
         if answer is not None:
@@ -303,7 +308,7 @@ class ShardRunner:
 
     async def _ask_in_turn(self, place: RowPlace, of_input: int, request: Request) -> Answer:
         shard, _ = place
-        deaths = self._deaths(place, request)
+        deaths = self._blame.deaths(place, request)
         begins = beginning(request) if self._spec.order_by_prefix else b""
         share_prefix = self._plan.inputs[of_input].alike >= WORTH_KEEPING_TOGETHER
         place_in_line = rank(request, at_end=shard >= self._end, share_prefix=share_prefix)
@@ -329,8 +334,7 @@ class ShardRunner:
             )
         except EngineDead:
             self._admission.close()
-            names = {self._blamed_as(place, asked.request) for place, asked in self._in_flight.items()}
-            self._died_with = self._died_with or tuple(sorted(names))
+            self._blame.note_death({place: asked.request for place, asked in self._in_flight.items()})
             raise
         finally:
             del self._in_flight[place]
@@ -344,45 +348,8 @@ class ShardRunner:
         limit_s = self._spec.row_timeout_s
         return nullcontext() if limit_s is None else asyncio.timeout(limit_s)
 
-    def _deaths(self, place: RowPlace, request: Request) -> int:
-        """How many engines died while this row was in flight, or one that it shares its answer with."""
-        return self._past.deaths.get(self._blamed_as(place, request), 0) if self._past.deaths else 0
-
-    def _blamed_as(self, place: RowPlace, request: Request) -> str:
-        """What a row is called among those that engines died with: rows that share an answer share the blame."""
-        shard, line = place
-        key = request_key(request) if self._spec.deduplicate else None
-        return f"{shard}:{line}" if key is None else key.hex()
-
     async def _ask(self, request: Request) -> Answer:
         return await settled(partial(self._engine.result().answer, request))
-
-    def _arrives(self, index: int) -> None:
-        self._arriving.add(index)
-        self._none_arriving.clear()
-
-    def _arrived(self, index: int) -> None:
-        self._arriving.discard(index)
-        if not self._arriving:
-            self._none_arriving.set()
-
-    async def _open_window(self) -> None:
-        """Let rows in when the engine is up and those asked for meanwhile are in line: in order from the first one on.
-
-        What keeps the engine from starting is told by `_ready`.
-        """
-        await asyncio.wait({self._engine})
-        if self._engine.cancelled() or self._engine.exception() is not None:
-            return
-        if self._past.unexplained_deaths:
-            logger.warning(
-                "%d engines died of no single row: fewer rows at once, until many are answered",
-                self._past.unexplained_deaths,
-            )
-        with suppress(TimeoutError):
-            async with asyncio.timeout(ENGINE_WAITS_S):
-                await self._none_arriving.wait()
-        self._admission.open(self._engine.result().window)
 
 
 def _this_task() -> asyncio.Task[None]:

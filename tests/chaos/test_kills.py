@@ -21,7 +21,7 @@ from processes import Process, descendants
 from terminal import Output, Terminal, clean_environment, wait_until
 
 from batch.records.objects import EngineReport, decode_record
-from pipelines.engine_process.process import TITLE
+from pipelines.engine_process.service import TITLE
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -16,7 +16,7 @@ from long_run import LONG
 from processes import Process, descendants
 from terminal import ROOT, Output, Terminal, clean_environment, wait_until
 
-from pipelines.engine_process.process import TITLE
+from pipelines.engine_process.service import TITLE
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(3600 if LONG else 400)]
 

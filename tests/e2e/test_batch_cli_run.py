@@ -14,7 +14,7 @@ from attempts import RAY_AGENTS
 from processes import descendants
 from terminal import wait_until
 
-from pipelines.engine_process.process import TITLE
+from pipelines.engine_process.service import TITLE
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 

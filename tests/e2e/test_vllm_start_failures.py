@@ -5,38 +5,31 @@ That is its command line, its configuration, the process that loads the model, o
 
 import asyncio
 import json
-import os
 import shutil
-import signal
-from collections.abc import Callable, Iterator
-from multiprocessing import forkserver
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
 from engines import planned_job, rows
-from jobs import CREATED_AT, HOLDER, make_spec
+from jobs import CREATED_AT, HOLDER
 
 from batch.errors import BatchError
 from batch.records.objects import Epoch
+from batch.spec.engine_config import EngineConfig
 from pipelines.cluster.actor import EngineActor
 from pipelines.engine_process import pool
-from pipelines.engine_process.pool import PoolAddress
-from pipelines.engine_process.process import Assignment
+from pipelines.engine_process.pool import Pool, PoolAddress
+from pipelines.engine_process.service import Assignment
 from pipelines.models import ARITHMETIC_MODEL
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def hosts() -> Iterator[PoolAddress]:
-    pool.import_libraries(make_spec(engine="vllm", model=str(ARITHMETIC_MODEL)))
-    yield pool.serve()
-    # Those after these have a server of their own. This one is killed first: it would wait for the end of its forks.
-    server: Any = forkserver._forkserver
-    os.kill(server._forkserver_pid, signal.SIGKILL)
-    server._stop()
+def hosts() -> PoolAddress:
+    pool.import_libraries(EngineConfig("vllm", str(ARITHMETIC_MODEL)))
+    return Pool().address
 
 
 @pytest.fixture
@@ -48,7 +41,9 @@ def told(hosts: PoolAddress, tmp_path: Path) -> Callable[..., str]:
         claim = Epoch(1, HOLDER, CREATED_AT)
         assert job.create_epoch(claim)
         ranks = int(arguments.get("tensor_parallel_size", 1))
-        actor = EngineActor(Assignment(job.uri, claim, replicas=1, world_size=ranks, rows=1), hosts)
+        config = job.spec().engine_config
+        assigned = Assignment(job.uri, claim, config, replicas=1, group=job.uri, world_size=ranks, rows=1)
+        actor = EngineActor(assigned, hosts)
 
         async def asking() -> None:
             await actor(pa.table({"shard": [0]}))

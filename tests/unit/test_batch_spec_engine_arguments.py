@@ -2,7 +2,7 @@ import pytest
 
 from batch.errors import UsageError
 from batch.spec.engine_arguments import check_engine_args, command_line_words, engine_arguments
-from batch.spec.job_spec import EngineValue
+from batch.spec.engine_config import EngineValue
 
 
 def test_texts_get_the_types_that_vllm_gives_them() -> None:

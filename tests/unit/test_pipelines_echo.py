@@ -5,10 +5,10 @@ import time
 
 import orjson
 import pytest
-from jobs import make_spec
 
 from batch.result import Usage
 from batch.rows.request import Request
+from batch.spec.engine_config import EngineConfig
 from pipelines.engines.base import Answer
 from pipelines.engines.echo import EchoEngine, prompt_text
 from pipelines.engines.registry import start_engine
@@ -61,7 +61,7 @@ def test_equal_requests_get_equal_bytes() -> None:
 def test_the_delay_comes_from_the_engine_arguments() -> None:
     async def run() -> float:
         engine = await start_engine(
-            make_spec(engine="echo", engine_args={"delay_s": 0.05}), "m", Machine((0,), 0), rows=1, waiting=list
+            EngineConfig("echo", "m", engine_args={"delay_s": 0.05}), Machine((0,), 0), rows=1, waiting=list
         )
         began_s = time.monotonic()
         await engine.answer(Request("a", CHAT, {"messages": []}))

@@ -23,8 +23,9 @@ from batch.records.objects import Commit, Epoch
 from connectors.stores.registry import open_store
 from pipelines.cluster.actor import EngineActor
 from pipelines.engine_process import pool
-from pipelines.engine_process.pool import PoolAddress, Prestarted
-from pipelines.engine_process.process import PRESTARTED_TITLE, TITLE, Assignment
+from pipelines.engine_process.pool import Pool, PoolAddress
+from pipelines.engine_process.process import PRESTARTED_TITLE
+from pipelines.engine_process.service import TITLE, Assignment
 from pipelines.shards.journal import read_past
 
 GONE_WITHIN_S = 10.0
@@ -32,8 +33,8 @@ GONE_WITHIN_S = 10.0
 
 @pytest.fixture(scope="module")
 def hosts() -> PoolAddress:
-    pool.import_libraries(make_spec(engine="echo"))
-    return pool.serve()
+    pool.import_libraries(make_spec(engine="echo").engine_config)
+    return Pool().address
 
 
 @pytest.fixture
@@ -45,7 +46,8 @@ def withholding() -> Iterator[AnswerServer]:
 def assignment(job: JobStore, *first: int) -> Assignment:
     claim = Epoch(1, HOLDER, CREATED_AT)
     assert job.create_epoch(claim)
-    return Assignment(job.uri, claim, replicas=1, world_size=1, rows=3, first=first)
+    config = job.spec().engine_config
+    return Assignment(job.uri, claim, config, replicas=1, group=job.uri, world_size=1, rows=3, first=first)
 
 
 def ask(actor: EngineActor, shard: int) -> dict[str, list[object]]:
@@ -109,7 +111,9 @@ def test_a_host_begins_with_its_first_shards_unasked_and_gives_their_receipts_wh
 def test_a_prestarted_host_begins_before_there_is_an_actor_and_is_the_first_ones(tmp_path: Path) -> None:
     job = planned_job(rows(600), root=str(tmp_path), engine="echo")
     earlier = {process.pid for process in hosts_alive()}
-    hosts = pool.serve(Prestarted(assignment(job, 0, 1)))
+    own = Pool()
+    hosts = own.address
+    own.prestart(assignment(job, 0, 1))
     before = commits(job, 2)
     (alone,) = [process.command for process in hosts_alive() if process.pid not in earlier]
 
@@ -127,7 +131,9 @@ def test_a_prestarted_host_begins_before_there_is_an_actor_and_is_the_first_ones
 def test_when_a_prestarted_host_has_died_its_actor_is_told_and_the_next_one_gets_another(tmp_path: Path) -> None:
     job = planned_job(rows(3), root=str(tmp_path), engine="echo")
     earlier = {process.pid for process in hosts_alive()}
-    hosts = pool.serve(Prestarted(assignment(job, 0)))
+    own = Pool()
+    hosts = own.address
+    own.prestart(assignment(job, 0))
     commits(job, 1)
     (host,) = [process for process in hosts_alive() if process.pid not in earlier]
     host.kill()
@@ -185,8 +191,7 @@ def test_a_prestarted_host_that_is_dismissed_keeps_what_it_has_answered(
 ) -> None:
     job = job_with_a_row_withheld(tmp_path, withholding)
     before = {process.pid for process in hosts_alive()}
-    prestarted = Prestarted(assignment(job, 0))
-    pool.serve(prestarted)
+    prestarted = Pool().prestart(assignment(job, 0))
     await_answers(job)
 
     prestarted.dismiss()
@@ -196,13 +201,12 @@ def test_a_prestarted_host_that_is_dismissed_keeps_what_it_has_answered(
 
 
 @pytest.mark.usefixtures("hosts")
-def test_a_prestarted_host_that_is_dismissed_before_it_is_there_ends_when_it_is(tmp_path: Path) -> None:
+def test_a_prestarted_process_that_is_dismissed_before_it_is_there_ends_when_it_is(tmp_path: Path) -> None:
     job = planned_job(rows(3), root=str(tmp_path), engine="echo")
     before = {process.pid for process in hosts_alive()}
-    prestarted = Prestarted(assignment(job, 0))
+    prestarted = Pool().prestart(assignment(job, 0))
 
     prestarted.dismiss()
-    prestarted.fork()
 
     assert prestarted.take() is None
     check_gone(lambda: [process for process in hosts_alive() if process.pid not in before], GONE_WITHIN_S)

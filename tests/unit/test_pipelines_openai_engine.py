@@ -207,7 +207,7 @@ def test_an_endpoint_that_is_not_there_fails_the_job_in_one_sentence() -> None:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
 
         with pytest.raises(JobFailed) as raised:
-            run_fast(OpenAIEngine.start(spec_for(url)))
+            run_fast(OpenAIEngine.start(spec_for(url).engine_config))
 
     assert str(raised.value).startswith(f"{url}/models cannot be reached (")
     assert "is the server up" in str(raised.value)

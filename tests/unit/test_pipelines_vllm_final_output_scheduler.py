@@ -90,6 +90,22 @@ def test_the_load_is_told_now_and_then_and_kept_by_who_is_in_front(scheduler: "F
     assert keeper.latest.kv_cache_use > 0
 
 
+def test_each_job_of_an_engine_has_its_own_preemptions(scheduler: "FinalOnly") -> None:
+    from pipelines.engines.vllm.load import LoadKeeper
+
+    keeper = LoadKeeper()
+    scheduler.tell_every_s = 0.0
+    told = []
+    for preemptions in (3, 5):
+        scheduler._preemptions = preemptions
+        keeper.record(scheduler_stats=scheduler.make_stats())
+        told.append(keeper.latest)
+        keeper.count_anew()
+
+    assert [load and load.preemptions for load in told] == [3, 2]
+    assert keeper.latest is None
+
+
 @pytest.mark.parametrize("asked", [{"stop": ["x"]}, {"logprobs": 1}, {"prompt_logprobs": 1}])
 def test_a_row_that_is_looked_at_while_it_grows_is_sent_step_by_step(
     scheduler: "FinalOnly", asked: dict[str, object]

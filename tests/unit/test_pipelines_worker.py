@@ -25,7 +25,8 @@ from batch.submission.retry_failed import continue_spec
 from connectors.stores.registry import open_store
 from pipelines.attempt.heartbeat import JobStopped, Pulse
 from pipelines.run import plan_job
-from pipelines.worker import attend, parse_options
+from pipelines.site import Site
+from pipelines.worker import attend
 
 WORKER = (sys.executable, "-m", "pipelines.worker")
 CLOSING = Closing(ENGINE, 1, "2026-01-31T11:00:00.000000Z", "2026-01-31T12:00:00.000000Z")
@@ -40,6 +41,10 @@ def stored_job(*lines: object, root: str | None = None, **spec: Any) -> JobStore
 
 def pulse_of(job: JobStore) -> Pulse:
     return Pulse(job, claim(job, HOLDER, clock=FakeClock()), clock=FakeClock(), on_lost=lambda: None)
+
+
+def attempt(uri: str) -> int:
+    return attend(uri, Site(), on_lost=lambda lease: None)
 
 
 def ended_job(state: StopState | None) -> JobStore:
@@ -58,7 +63,7 @@ def ended_job(state: StopState | None) -> JobStore:
 def test_an_ended_job_is_left_as_it_is_and_tells_its_state(state: StopState | None, code: int) -> None:
     job = ended_job(state)
 
-    assert attend(parse_options(["--job", job.uri])) == code
+    assert attempt(job.uri) == code
     assert job.epoch_numbers() == []
 
 
@@ -77,7 +82,7 @@ def test_a_job_that_is_held_is_left_alone() -> None:
     holder.start()
     try:
         with pytest.raises(JobHeld, match=r"process \d+, since .*5 of 10 rows done"):
-            attend(parse_options(["--job", job.uri]))
+            attempt(job.uri)
     finally:
         ended.set()
         holder.join()
@@ -87,7 +92,7 @@ def test_a_job_that_is_held_is_left_alone() -> None:
 
 def test_no_job_is_told_by_its_address() -> None:
     with pytest.raises(JobNotFound, match="memory://nothing"):
-        attend(parse_options(["--job", f"memory://nothing-{uuid4().hex}/out"]))
+        attempt(f"memory://nothing-{uuid4().hex}/out")
 
 
 def test_the_plan_is_made_once_and_then_read() -> None:
@@ -156,7 +161,7 @@ def test_a_job_that_is_to_end_starts_nothing_and_its_ledger_closes(state: StopSt
     job = planned_job([*rows(700), b"not json"])
     job.request_stop(Stop(state, "enough", CLOSING.started_at))
 
-    assert attend(parse_options(["--job", job.uri])) == code
+    assert attempt(job.uri) == code
 
     manifest = JobStore.open(job.uri).manifest()
     assert manifest is not None
@@ -167,7 +172,7 @@ def test_a_job_that_is_to_end_starts_nothing_and_its_ledger_closes(state: StopSt
 def test_a_deadline_that_has_passed_is_noticed_before_anything_is_read() -> None:
     job = stored_job(*rows(3), deadline_s=1.0)
 
-    assert attend(parse_options(["--job", job.uri])) == 4
+    assert attempt(job.uri) == 4
 
     manifest = JobStore.open(job.uri).manifest()
     assert manifest is not None

@@ -15,7 +15,7 @@ import aiohttp
 from batch.errors import JobFailed
 from batch.result import Code
 from batch.rows.request import Request
-from batch.spec.job_spec import JobSpec
+from batch.spec.engine_config import EngineConfig
 from batch.strict_json import dumps
 from pipelines.engines.base import Answer
 from pipelines.engines.openai.answers import Reply, message_of, no_answer, read_answer, read_models, retry_after_s
@@ -39,9 +39,9 @@ class OpenAIEngine:
         self._base_url = base_url
 
     @classmethod
-    async def start(cls, spec: JobSpec) -> "OpenAIEngine":
+    async def start(cls, config: EngineConfig) -> "OpenAIEngine":
         """Open the session and ask the endpoint for its models. Raises JobFailed when it gives none."""
-        arguments = spec.engine_args
+        arguments = config.engine_args
         base_url = str(arguments["base_url"]).rstrip("/")
         concurrency = int(arguments.get("concurrency", DEFAULT_CONCURRENCY))
         key = os.environ.get(str(arguments.get("api_key_env", DEFAULT_KEY_VARIABLE)), "").strip()

@@ -46,7 +46,7 @@ from batch.records.objects import EngineLoad
 from batch.result import Code, Usage
 from batch.rows.request import CHAT, Request
 from batch.spec.engine_arguments import command_line_words
-from batch.spec.job_spec import EngineValue, JobSpec
+from batch.spec.engine_config import EngineConfig, EngineValue
 from pipelines.engines.base import Answer, EngineDead, Waiting, names_model, window_of
 from pipelines.engines.validation_errors import first_problem
 from pipelines.engines.vllm.cpu import kernels, lora
@@ -99,18 +99,18 @@ class VllmEngine:
         llm.logger_manager = self._keeper  # vLLM's own would time every row
 
     @classmethod
-    async def start(cls, spec: JobSpec, model: str, machine: Machine, *, rows: int, waiting: Waiting) -> "VllmEngine":
+    async def start(cls, config: EngineConfig, machine: Machine, *, rows: int, waiting: Waiting) -> "VllmEngine":
         """Load the model and build the serving layer; meanwhile make the prompts of what is `waiting`.
 
         Raises what vLLM raises when it cannot.
         """
         parser = make_arg_parser(_ArgumentParser())
-        arguments = parser.parse_args(["-i", "none", "-o", "none", *command_line(spec, model, rows)])
-        config = await asyncio.to_thread(_configure, arguments, machine)
-        logger.info("engine sizes: %s", _sizes(config))
+        arguments = parser.parse_args(["-i", "none", "-o", "none", *command_line(config, rows)])
+        vllm_config = await asyncio.to_thread(_configure, arguments, machine)
+        logger.info("engine sizes: %s", _sizes(vllm_config))
         words = LastWords()
-        loading = asyncio.ensure_future(asyncio.to_thread(_load, config, words))
-        ahead = PromptsAhead(config, arguments)
+        loading = asyncio.ensure_future(asyncio.to_thread(_load, vllm_config, words))
+        ahead = PromptsAhead(vllm_config, arguments)
         await ahead.make(waiting, until=loading)
         llm = await loading
         state = State()
@@ -118,9 +118,9 @@ class VllmEngine:
         enable_envs_cache()  # as vLLM's own engine process does: some twenty variables are read for each request
         serving = getattr(state, "openai_serving_chat", None)
         has_plain = serving is not None and PlainChats.suits(llm, serving)
-        plain_chats = PlainChats(llm, serving, ahead, frozenset(spec.lora)) if has_plain else None
-        window = window_of(config.scheduler_config.max_num_seqs)
-        return cls(llm, words, _endpoints(state), plain_chats, _sizes(config), window)
+        plain_chats = PlainChats(llm, serving, ahead, frozenset(config.lora)) if has_plain else None
+        window = window_of(vllm_config.scheduler_config.max_num_seqs)
+        return cls(llm, words, _endpoints(state), plain_chats, _sizes(vllm_config), window)
 
     async def answer(self, request: Request) -> Answer:
         endpoint = self._endpoints.get(request.endpoint)
@@ -145,6 +145,9 @@ class VllmEngine:
     def load(self) -> EngineLoad | None:
         return self._keeper.latest
 
+    def count_anew(self) -> None:
+        self._keeper.count_anew()
+
     async def _answer_plain(self, request: Request) -> Answer | None:
         """The answer to a plain chat; None for any other request, and where something is wrong with the chat."""
         if self._plain_chats is None or request.endpoint != CHAT:
@@ -166,16 +169,15 @@ class _ArgumentParser(FlexibleArgumentParser):
         raise UsageError(f"vLLM does not take these engine arguments: {first_sentence(message)}")
 
 
-def command_line(spec: JobSpec, model: str, rows: int) -> list[str]:
-    """Return the spec's engine configuration, for a job of `rows`, as vLLM's own command-line arguments."""
-    names = spec.served_model_names or (spec.model,)
-    words = ["--model", model, "--served-model-name", *names]
-    if spec.lora:
-        words += ["--enable-lora", "--lora-modules", *(f"{name}={path}" for name, path in spec.lora.items())]
+def command_line(config: EngineConfig, rows: int) -> list[str]:
+    """Return the engine configuration, for a job of `rows`, as vLLM's own command-line arguments."""
+    words = ["--model", config.model, "--served-model-name", *config.model_names]
+    if config.lora:
+        words += ["--enable-lora", "--lora-modules", *(f"{name}={path}" for name, path in config.lora.items())]
     defaults: dict[str, EngineValue] = {}
     if current_platform.is_cpu():
         defaults |= sizing.cpu_engine_arguments(rows)
-    return words + command_line_words(defaults | spec.engine_args)
+    return words + command_line_words(defaults | config.engine_args)
 
 
 def _configure(arguments: Namespace, machine: Machine) -> VllmConfig:

@@ -60,15 +60,23 @@ class LoadKeeper:
 
     def __init__(self) -> None:
         self.latest: EngineLoad | None = None
+        self._preemptions = 0
+        self._preemptions_before = 0
+
+    def count_anew(self) -> None:
+        """Another job begins: it has nothing to do yet, and no sequence of it had to give way."""
+        self.latest = None
+        self._preemptions_before = self._preemptions
 
     def record(self, *, scheduler_stats: SchedulerStats | None, **_: object) -> None:
         """Take in what came with some outputs."""
         if scheduler_stats is not None:
+            self._preemptions = scheduler_stats.prefix_cache_stats.preempted_requests
             self.latest = EngineLoad(
                 scheduler_stats.num_running_reqs,
                 scheduler_stats.num_waiting_reqs,
                 scheduler_stats.kv_cache_usage,
-                scheduler_stats.prefix_cache_stats.preempted_requests,
+                self._preemptions - self._preemptions_before,
             )
 
     def log(self, *_: object) -> None:
