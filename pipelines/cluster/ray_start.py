@@ -57,9 +57,16 @@ def start(engines: int, *, on_death: Callable[[str], None], limits_s: Sequence[f
     `on_death` is called with a sentence, from another thread, when a part of Ray dies that it cannot do without.
     Raises ResourcesUnavailable after the last try, with what took so long.
     """
+    is_over = Event()
+    atexit.register(is_over.set)  # before Ray's own shutdown, which was registered when it was imported
+
+    def tell(sentence: str) -> None:
+        if not is_over.is_set():
+            on_death(sentence)
+
     for number, limit_s in enumerate(limits_s, start=1):
         started = Future[None]()
-        Thread(target=_hold, args=(engines, limit_s, started, on_death), name="cluster", daemon=True).start()
+        Thread(target=_hold, args=(engines, limit_s, started, tell), name="cluster", daemon=True).start()
         error = started.exception()
         if error is None:
             return
@@ -94,12 +101,8 @@ def _hold(engines: int, limit_s: float, started: Future[None], on_death: Callabl
             ray.shutdown()
         started.set_exception(error)
         return
-    is_over = Event()
-    atexit.register(is_over.set)  # before Ray's own shutdown, which was registered earlier
     started.set_result(None)
-    name, status = _await_death()
-    if not is_over.is_set():
-        on_death(_obituary(name, status))
+    on_death(_obituary(*_await_death()))
 
 
 @contextmanager
