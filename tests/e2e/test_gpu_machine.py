@@ -21,6 +21,8 @@ pytestmark = [
 ]
 
 ROWS = 60
+MANY = 16_000
+"""Rows of more shards than the engine that is up first takes at once."""
 
 
 @pytest.fixture
@@ -37,16 +39,27 @@ def machine(tmp_path: Path) -> Callable[[int], Terminal]:
     return with_gpus
 
 
-def test_an_engine_gets_one_of_a_machines_two_gpus(machine: Callable[[int], Terminal]) -> None:
+@pytest.mark.parametrize(
+    ("gpus_each", "replicas", "engines", "rows"),
+    [(1, "1", 1, ROWS), (1, "2", 2, MANY), (2, "1:2", 1, ROWS)],
+    ids=["one", "two", "one-of-a-pool"],
+)
+def test_engines_share_a_machines_two_gpus(
+    machine: Callable[[int], Terminal], gpus_each: int, replicas: str, engines: int, rows: int
+) -> None:
     terminal = machine(2)
-    echo = ("--model", "m", "--engine", "echo", "--engine-arg", "gpus=1")
+    lines = (json.dumps({"custom_id": f"row-{n:05d}", "prompt": f"number {n}"}) for n in range(rows))
+    (terminal.folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    echo = ("--model", "m", "--engine", "echo", "--engine-arg", f"gpus={gpus_each}", "--engine-arg", "delay_s=0.3")
 
-    ended = terminal.run("run", "in.jsonl", *echo, "--replicas", "1", "--output", "out")
+    ended = terminal.run("run", "rows.jsonl", *echo, "--replicas", replicas, "--output", "out")
 
     assert ended.returncode == 0, ended.stderr
-    manifest = Output(terminal.folder / "out").manifest()
-    assert manifest["succeeded"] == ROWS
-    assert manifest["engine"]["config"]["gpus"] in {"0", "1"}
+    output = Output(terminal.folder / "out")
+    assert [row["custom_id"] for row in output.rows("results")] == [f"row-{n:05d}" for n in range(rows)]
+    assert len({commit.attempt.rpartition("-")[0] for commit in output.commit_records()}) == engines
+    used = output.manifest()["engine"]["config"]["gpus"]
+    assert sorted(used.split(",")) in ([["0"], ["1"]] if gpus_each == 1 else [["0", "1"]])
 
 
 @pytest.mark.vllm

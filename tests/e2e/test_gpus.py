@@ -11,7 +11,7 @@ from terminal import Output, Terminal, clean_environment, cluster, wait_until
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 
 GPUS = 2
-MANY = 8000
+MANY = 16_000
 """Rows of more shards than the engine that is up first takes at once."""
 RUN = ("run", "in.jsonl", "--model", "m", "--engine", "echo", "--engine-arg", "delay_s=0.3", "--output", "out")
 
