@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from batch.jobs.store import JobStore
 from batch.machine import resources
 from batch.records.objects import Epoch
-from batch.spec.engine_config import EngineConfig
 from pipelines.cluster import own_cluster
 from pipelines.processes import fork_server
 from pipelines.processes.reaper import Reaper
@@ -51,27 +50,23 @@ class Site:
         `claim`: the attempt's. `replicas`: as the command line has it.
         """
         config = job.spec().engine_config
-        if self.connected is None:
+        if not self.group:
             self._settle(job, claim)
-            self._import_libraries(config)
         from pipelines.cluster import connect  # which imports Ray
 
         expected = connect.choose_replicas(job.spec(), replicas, self.machine)
-        if self.connected is None:
+        if self.connected is None or (self.connected.done() and self.connected.exception()):
             # A later job may want more engines than the first; Ray starts a process for each that may come.
             engines = max(expected.most, self.machine.gpus) if self.keep_warm_s else expected.most
             self.connected = connect.connect(self.ray_address, engines=engines, on_death=self._tell_death)
-        elif self.pool is not None:
-            self.pool.keep_only(config, expected.most)
-            self._import_libraries(config)
         if self.pool is not None:
-            self.pool.serves = claim
+            self.pool.begin_job(claim, config, expected.most)
         return expected
 
     def job_is_over(self) -> None:
         """Return when no engine process has a job, so that the next one finds them parked."""
         if self.pool is not None:
-            self.pool.await_parked(ENGINES_END_WITHIN_S)
+            self.pool.end_job(ENGINES_END_WITHIN_S)
 
     def close(self) -> None:
         """End the engines that wait for a job."""
@@ -87,16 +82,11 @@ class Site:
         # After Ray's shutdown, which is registered later and ends the actors: whoever sees this process gone, as the
         # next attempt, finds what its engine processes have kept.
         atexit.register(fork_server.await_ends, ENGINES_END_WITHIN_S)
-
-    def _import_libraries(self, config: EngineConfig) -> None:
-        if not self.is_local:
-            return
         from pipelines.engine_process import pool
 
-        pool.import_libraries(config)
+        pool.import_libraries(job.spec().engine_config)  # while Ray is imported, and starts
         self.reaper.look()
-        if self.pool is None:
-            self.pool = pool.Pool()
+        self.pool = pool.Pool()
 
     def _tell_death(self, sentence: str) -> None:
         self.on_death(sentence)

@@ -31,8 +31,6 @@ logger = logging.getLogger(__name__)
 MODULE = "pipelines.engine_process.process"
 LIBRARIES = {"vllm": ("pipelines.engines.vllm.preload",)}
 ASKING_AT_ONCE = 64
-PARKED_WITHIN_S = 8.0
-"""How long a process may take to be rid of a job that is over."""
 ENDS_WITHIN_S = 15.0
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
@@ -103,12 +101,12 @@ class Prestarted:
 class Pool:
     """Has an engine process for every actor that asks, as long as this process lives, when the libraries are imported.
 
-    `address` is where actors ask. `serves`: the attempt whose actors get one, as those of an earlier job may still ask;
-    None: any.
+    `address` is where actors ask.
     """
 
     def __init__(self) -> None:
-        self.serves: Epoch | None = None
+        self._claim: Epoch | None = None
+        self._has_job = True
         self._key = secrets.token_bytes()
         self._listener = Listener(family="AF_UNIX", backlog=ASKING_AT_ONCE, authkey=self._key)
         self.address = PoolAddress(str(self._listener.address), self._key)
@@ -132,18 +130,24 @@ class Pool:
         Thread(target=begin, name="prestart", daemon=True).start()
         return prestarted
 
-    def keep_only(self, config: EngineConfig, replicas: int) -> None:
-        """End what is parked and does not suit a job of such engines, so that its memory is free."""
+    def begin_job(self, claim: Epoch, config: EngineConfig, replicas: int) -> None:
+        """Serve actors of this attempt only: those of an earlier one, which Ray starts again, may still ask.
+
+        What is parked and does not suit a job of so many such engines is ended first, so that its memory is free. The
+        libraries of these are imported, where they are not.
+        """
         wanted = (loaded(config), replicas)
         self._end(one for one in self._look() if one.is_parked and (one.suit.engine, one.suit.replicas) != wanted)
+        import_libraries(config)
+        self._claim, self._has_job = claim, True
 
     def close(self) -> None:
         """End what is parked."""
         self._end(one for one in self._look() if one.is_parked)
 
-    def await_parked(self, within_s: float = PARKED_WITHIN_S) -> None:
-        """Return when no process has a job any more. One that takes longer is killed: its job is over."""
-        self._prestarted = None
+    def end_job(self, within_s: float) -> None:
+        """Serve nobody, and return when no process has a job any more. One that takes longer is killed."""
+        self._prestarted, self._has_job = None, False
         give_up_at = time.monotonic() + within_s
         while (busy := [one for one in self._look() if not one.is_parked]) and time.monotonic() < give_up_at:
             wait([one.control for one in busy], timeout=give_up_at - time.monotonic())
@@ -155,7 +159,7 @@ class Pool:
         while True:
             with _reported(), self._listener.accept() as asking:
                 environment, assignment = asking.recv()
-                if self.serves not in (None, assignment.claim):
+                if not self._has_job or self._claim not in (None, assignment.claim):
                     continue
                 prestarted = self._prestarted
                 with (prestarted and prestarted.take()) or self._connect(environment, assignment) as connection:
