@@ -29,20 +29,24 @@ def scanned(folder: Path, name: str, content: bytes) -> int:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("f.jsonl", gzip.compress(LINES), "is no .jsonl file: it holds gzip; give it a name that ends in .jsonl.gz"),
+        (
+            "f.jsonl",
+            gzip.compress(LINES, mtime=0),
+            "is no .jsonl file: it holds gzip; give it a name that ends in .jsonl.gz",
+        ),
         ("f.jsonl", zstandard.compress(LINES), "it holds zstd; give it a name that ends in .jsonl.zst"),
         ("f.jsonl", parquet(), "it holds Parquet; give it a name that ends in .parquet"),
         ("f.csv", b"PK\x03\x04" + bytes(50), "it holds a ZIP archive"),
-        ("f.csv", gzip.compress(b"a,b\n1,2\n"), "it holds gzip"),
+        ("f.csv", gzip.compress(b"a,b\n1,2\n", mtime=0), "it holds gzip"),
         ("f.jsonl.gz", zstandard.compress(LINES), "it holds zstd"),
-        ("f.jsonl.zst", gzip.compress(LINES), "it holds gzip"),
+        ("f.jsonl.zst", gzip.compress(LINES, mtime=0), "it holds gzip"),
         ("f.jsonl.gz", LINES, "it holds plain text"),
         ("f.parquet", LINES, "it holds plain text"),
         ("f.jsonl", LINES.decode().encode("utf-16"), "is UTF-16 text, not UTF-8; convert it: iconv -f UTF-16 -t UTF-8"),
         ("f.jsonl", LINES.decode().encode("utf-16-le"), "is UTF-16 text"),
         ("f.jsonl", LINES.decode().encode("utf-32"), "is UTF-32 text"),
         ("f.csv", "prompt,n\né,1\n".encode("utf-16"), "is UTF-16 text"),
-        ("f.jsonl.gz", gzip.compress(LINES.decode().encode("utf-16")), "is UTF-16 text"),
+        ("f.jsonl.gz", gzip.compress(LINES.decode().encode("utf-16"), mtime=0), "is UTF-16 text"),
         ("f.jsonl", PRETTY * 2, "holds JSON objects over several lines, not one object a line; convert it: jq -c ."),
         ("f.jsonl", b"\xef\xbb\xbf\n" + PRETTY, "holds JSON objects over several lines"),
         (
@@ -88,7 +92,7 @@ def test_lines_with_bad_ones_among_them_stay_lines(tmp_path: Path, content: byte
 
 
 def test_a_damaged_file_is_of_its_kind(tmp_path: Path) -> None:
-    for name, content in (("f.jsonl.gz", gzip.compress(LINES)), ("f.jsonl.zst", zstandard.compress(LINES))):
+    for name, content in (("f.jsonl.gz", gzip.compress(LINES, mtime=0)), ("f.jsonl.zst", zstandard.compress(LINES))):
         for at in range(8):
             damaged = bytearray(content)
             damaged[at] ^= 0x55
