@@ -14,6 +14,8 @@ from ray.data._internal.execution import streaming_executor
 from ray.data._internal.execution.interfaces import ExecutionResources
 from ray.data._internal.execution.operators import actor_pool_map_operator
 
+from pipelines import seams
+
 
 class ThisMachine(ClusterAutoscaler):
     """What an execution may use: all that there is, now and later."""
@@ -48,8 +50,19 @@ class SilentMethod:
         """Do nothing."""
 
 
+def probe() -> None:
+    """Raise Unexpected unless Ray Data starts these actors by the names that are replaced here."""
+    seams.expect_use(stats._StatsManager.update_execution_metrics, "get_or_create_stats_actor")
+    seams.expect_use(streaming_executor.StreamingExecutor.execute, "create_cluster_autoscaler")
+    operator, pool = actor_pool_map_operator.ActorPoolMapOperator, actor_pool_map_operator._NodeAwareActorPool
+    seams.expect_use(operator._start_actor, "get_or_create_actor_location_tracker")
+    seams.expect_use(pool.refresh_actor_state, "get_actor_locations")
+
+
 def leave_out_cluster_actors() -> None:
     """Keep the Ray Data of this process from starting them. For a cluster of this machine alone."""
+    if not seams.RAY_ONE_MACHINE.holds():
+        return
     stats.get_or_create_stats_actor = SilentActor
     streaming_executor.create_cluster_autoscaler = ThisMachine
     actor_pool_map_operator.get_or_create_actor_location_tracker = SilentActor

@@ -18,8 +18,10 @@ from threading import Event, Thread, get_native_id
 
 import ray
 from ray._private import services, worker
+from ray._private.node import Node
 
 from batch.errors import ResourcesUnavailable
+from pipelines import seams
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +41,27 @@ _PORT_FILES = {
 """What each part of a node writes into the session's folder when it is up."""
 
 
+def probe_start() -> None:
+    """Raise Unexpected unless Ray asks whether its node is up by the name that is replaced here."""
+    seams.expect_use(Node.__init__, "get_node")
+
+
+def probe_death() -> None:
+    """Raise Unexpected unless Ray tells which processes it has started."""
+    seams.expect(worker, "_global_node")
+    seams.expect_use(Node.__init__, "all_processes")
+
+
+def probe_path() -> None:
+    """Raise Unexpected unless Ray asks a job's configuration before it puts the current folder first."""
+    seams.expect_use(worker.connect, "_runtime_env_has_working_dir")
+
+
 class JobConfig(ray.job_config.JobConfig):
     """As Ray's own, but the folder that the user stands in is nobody's package: no actor looks for modules there."""
 
     def _runtime_env_has_working_dir(self) -> bool:
-        return True  # the only thing that keeps Ray from putting it before all other places
+        return seams.RAY_SAFE_PATH.holds()  # the only thing that keeps Ray from putting it before all other places
 
 
 def plain_text() -> ray.LoggingConfig:
@@ -102,12 +120,17 @@ def _hold(engines: int, limit_s: float, started: Future[None], on_death: Callabl
         started.set_exception(error)
         return
     started.set_result(None)
-    on_death(_obituary(*_await_death()))
+    if seams.RAY_DEATH.holds():
+        on_death(_obituary(*_await_death()))
+    Event().wait()  # for the end of this process
 
 
 @contextmanager
 def _patience(limit_s: float) -> Iterator[None]:
     """Let a node take so long to start, and no second longer when its raylet is dead."""
+    if not seams.RAY_START.holds():
+        yield
+        return
     get_node = services.get_node
     give_up_at = time.monotonic() + limit_s
 

@@ -14,10 +14,23 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import context, forkserver, popen_forkserver, process, reduction, resource_tracker, spawn, util
+from multiprocessing import (
+    context,
+    forkserver,
+    get_context,
+    popen_forkserver,
+    popen_spawn_posix,
+    process,
+    reduction,
+    resource_tracker,
+    spawn,
+    util,
+)
 from pathlib import Path
 from threading import Thread
 from typing import Any, NoReturn
+
+from pipelines import seams
 
 PARENT_GONE_EXIT = 19
 POLL_S = 0.02
@@ -31,6 +44,8 @@ def start(modules: Sequence[str], environment: Mapping[str, str]) -> None:
     A server that has imported them already stays; one that has imported others gives way. `environment`: what it has
     more than this process. Ctrl-C reaches neither it nor its forks.
     """
+    if not seams.FORK_SERVER.holds():
+        return
     server: Any = forkserver._forkserver
     if server._forkserver_pid is not None and server._preload_modules != list(modules):
         os.kill(server._forkserver_pid, signal.SIGKILL)  # it would wait for the end of its forks, which go on
@@ -56,9 +71,20 @@ def await_ends(within_s: float, pids: Collection[int] = _forks) -> None:
 def fork(*, target: Callable[..., None], name: str, kwargs: Mapping[str, Any], environment: Mapping[str, str]) -> int:
     """Have `target` called with `kwargs` in a process with that `environment`, for which nobody waits; return its pid.
 
-    Raises OSError or EOFError when the server is gone.
+    Where the seam is off it is no fork, but a process that imports all anew. Raises OSError or EOFError when the server
+    is gone.
     """
+    if not seams.FORK_SERVER.holds():
+        return _spawn(target, name, kwargs, environment)
     return _Popen(_process(target, name, kwargs, environment)).pid
+
+
+def _spawn(target: Callable[..., None], name: str, kwargs: Mapping[str, Any], environment: Mapping[str, str]) -> int:
+    spawned: Any = get_context("spawn").Process(target=target, name=name, kwargs=kwargs)
+    with _with_environment(environment), _interrupts_blocked():
+        pid = int(popen_spawn_posix.Popen(spawned).pid)  # not started the usual way: nobody waits for it
+    _forks.add(pid)
+    return pid
 
 
 class ForkedContext(context.ForkServerContext):
@@ -98,6 +124,15 @@ def _process(
     target: Callable[..., None], name: str, kwargs: Mapping[str, Any], environment: Mapping[str, str]
 ) -> _ForkedProcess:
     return _ForkedProcess(target=_in_environment, args=(dict(environment), target), kwargs=kwargs, name=name)
+
+
+def probe() -> None:
+    """Raise Unexpected unless Python's fork server is as `_Popen` and `_ServerOfOurParent` stand on it."""
+    names = ("_forkserver_pid", "_preload_modules", "_stop", "ensure_running", "connect_to_new_process")
+    seams.expect(forkserver._forkserver, *names)
+    launch = popen_forkserver.Popen._launch  # type: ignore[attr-defined]  # private
+    seams.expect_use(launch, "get_preparation_data", "connect_to_new_process", "_fds")
+    seams.expect_use(forkserver.main, "sigchld_handler", "_serve_one")
 
 
 class _Popen(popen_forkserver.Popen):

@@ -5,76 +5,28 @@ A job that fails, or is lost to another attempt, takes neither the engine nor th
 
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from answer_server import AnswerServer
 from attempts import check_gone
-from jobs import CREATED_AT, HOLDER, make_spec
-from processes import Process, descendants
+from jobs import CREATED_AT, HOLDER
+from kept_worker import Worker, stored
+from processes import descendants
 from terminal import Output, Terminal, clean_environment, wait_until
 from vllm_runs import comparable
 
 from batch.jobs.store import JobStore
 from batch.records.objects import Epoch
 from batch.spec.parameters import InferenceParameters
-from pipelines.engine_process.process import PARKED_TITLE
 from pipelines.models import ARITHMETIC_MODEL
 from pipelines.models.questions import held_out_questions
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 
-KEEP_WARM_S = "120"
 GONE_WITHIN_S = 20.0
 ARGUMENTS = {"dtype": "float32", "max_model_len": 512}
-
-
-class Worker:
-    """Gets orders on its standard input, and answers each with a line."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.said = folder / "said"
-        with self.said.open("wb") as said:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pipelines.worker", "--jobs-from", "-", "--keep-warm-s", KEEP_WARM_S],
-                env=clean_environment(folder),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=said,
-                text=True,
-            )
-
-    def order(self, line: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{line}\n")
-        self.process.stdin.flush()
-
-    def answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, self.said.read_text()
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def run(self, job: JobStore) -> int:
-        """The exit code of the job."""
-        self.order(json.dumps({"job": job.uri}))
-        answer = self.answer()
-        assert answer["job"] == job.uri
-        return int(answer["exit_code"])
-
-    def parked(self) -> list[Process]:
-        return [process for process in descendants(self.process.pid) if process.command == PARKED_TITLE]
-
-    def end(self) -> int:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        return self.process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -91,16 +43,6 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
 def server() -> Iterator[AnswerServer]:
     with AnswerServer(holds="number 0".__eq__) as started:
         yield started
-
-
-def stored(folder: Path, name: str, bodies: list[dict[str, object]], **spec: Any) -> JobStore:
-    """A job that nobody has begun."""
-    source = folder / f"{name}.jsonl"
-    rows = ({"custom_id": f"r{n}", "body": body} for n, body in enumerate(bodies))
-    source.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    job = JobStore.open((folder / name).as_uri())
-    job.create_spec(make_spec(job_id=name, inputs=(source.as_uri(),), output=job.uri, token=name, **spec))
-    return job
 
 
 def prompts(numbers: Iterable[int]) -> list[dict[str, object]]:
@@ -131,7 +73,7 @@ def test_the_second_job_finds_the_first_ones_engine(tmp_path: Path) -> None:
     codes, engines = [], []
     for job in (first, second):
         codes.append(worker.run(job))
-        engines.append({(process.pid, process.started) for process in parked_engines(worker)})
+        engines.append({(process.pid, process.started) for process in worker.engines()})
     assert worker.end() == 0
     flags = [word for name, value in ARGUMENTS.items() for word in ("--engine-arg", f"{name}={value}")]
     cold = Terminal(tmp_path, clean_environment(tmp_path)).run(
@@ -151,11 +93,6 @@ def test_the_second_job_finds_the_first_ones_engine(tmp_path: Path) -> None:
     )
     assert len(warm) == 40
     assert warm == alone
-
-
-def parked_engines(worker: Worker) -> list[Process]:
-    """A process in front, which is parked, EngineCore, and its worker."""
-    return [p for p in descendants(worker.process.pid) if p.command == PARKED_TITLE or p.command.startswith("VLLM::")]
 
 
 def test_a_job_that_is_lost_to_another_attempt_leaves_the_engine_to_the_next_one(

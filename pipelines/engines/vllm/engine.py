@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from multiprocessing.context import BaseContext
-from typing import Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import orjson
 import vllm
@@ -47,16 +47,19 @@ from batch.result import Code, Usage
 from batch.rows.request import CHAT, Request
 from batch.spec.engine_arguments import command_line_words
 from batch.spec.engine_config import EngineConfig, EngineValue
+from pipelines import seams
 from pipelines.engines.base import Answer, EngineDead, Waiting, names_model, window_of
 from pipelines.engines.validation_errors import first_problem
-from pipelines.engines.vllm.cpu import kernels, lora
-from pipelines.engines.vllm.fast_chat import PlainChats
+from pipelines.engines.vllm.cpu import lora
 from pipelines.engines.vllm.last_words import LastWords
 from pipelines.engines.vllm.load import LoadKeeper
-from pipelines.engines.vllm.prerender import PromptsAhead
 from pipelines.errors import cannot_start, first_sentence
 from pipelines.processes import sizing
 from pipelines.processes.sizing import Machine
+
+if TYPE_CHECKING:
+    from pipelines.engines.vllm.fast_chat import PlainChats
+    from pipelines.engines.vllm.prerender import PromptsAhead
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +88,7 @@ class VllmEngine:
         llm: AsyncLLM,
         words: LastWords,
         endpoints: dict[str, Endpoint],
-        plain_chats: PlainChats | None,
+        plain_chats: "PlainChats | None",
         config: dict[str, object],
         window: int,
     ) -> None:
@@ -96,7 +99,8 @@ class VllmEngine:
         self._endpoints = endpoints
         self._plain_chats = plain_chats
         self._keeper = LoadKeeper()
-        llm.logger_manager = self._keeper  # vLLM's own would time every row
+        if seams.FINAL_OUTPUTS.holds():
+            llm.logger_manager = self._keeper  # vLLM's own would time every row
 
     @classmethod
     async def start(cls, config: EngineConfig, machine: Machine, *, rows: int, waiting: Waiting) -> "VllmEngine":
@@ -110,15 +114,12 @@ class VllmEngine:
         logger.info("engine sizes: %s", _sizes(vllm_config))
         words = LastWords()
         loading = asyncio.ensure_future(asyncio.to_thread(_load, vllm_config, words))
-        ahead = PromptsAhead(vllm_config, arguments)
-        await ahead.make(waiting, until=loading)
+        ahead = await _prompts_ahead(vllm_config, arguments, waiting, until=loading)
         llm = await loading
         state = State()
         await init_app_state(llm, state, arguments, await llm.get_supported_tasks())
         enable_envs_cache()  # as vLLM's own engine process does: some twenty variables are read for each request
-        serving = getattr(state, "openai_serving_chat", None)
-        has_plain = serving is not None and PlainChats.suits(llm, serving)
-        plain_chats = PlainChats(llm, serving, ahead, frozenset(config.lora)) if has_plain else None
+        plain_chats = _plain_chats(llm, state, ahead, frozenset(config.lora))
         window = window_of(vllm_config.scheduler_config.max_num_seqs)
         return cls(llm, words, _endpoints(state), plain_chats, _sizes(vllm_config), window)
 
@@ -183,7 +184,9 @@ def command_line(config: EngineConfig, rows: int) -> list[str]:
 def _configure(arguments: Namespace, machine: Machine) -> VllmConfig:
     """Return what vLLM makes of the arguments, and what it leaves open."""
     if current_platform.is_cpu():
-        if arguments.enforce_eager:
+        if arguments.enforce_eager and seams.CPU_KERNELS.holds():
+            from pipelines.engines.vllm.cpu import kernels
+
             arguments.ir_op_priority = kernels.preferred(arguments.ir_op_priority)
         _make_room_for_adapters(arguments)
     # LLM_CLASS, because vLLM gives every other context but its server the sizes of its smallest device:
@@ -195,11 +198,13 @@ def _configure(arguments: Namespace, machine: Machine) -> VllmConfig:
         if config.cache_config.kv_cache_memory_bytes is None:
             useful = _useful_kv_cache_bytes(config)
             config.cache_config.kv_cache_memory_bytes = sizing.cpu_kv_cache_bytes(machine, useful)
-        from pipelines.engines.vllm.cpu import worker  # the CUDA build of vLLM may lack what it stands on
+        if seams.CPU_CACHE.holds():
+            from pipelines.engines.vllm.cpu import worker
 
-        if config.parallel_config.worker_cls == worker.VLLMS_OWN:
-            config.parallel_config.worker_cls = worker.NAME
-    if config.scheduler_config.scheduler_cls is None:
+            if config.parallel_config.worker_cls == worker.VLLMS_OWN:
+                config.parallel_config.worker_cls = worker.NAME
+    seams.GRAMMARS.holds()  # which EngineCore asks for itself, whose log is vLLM's
+    if config.scheduler_config.scheduler_cls is None and seams.FINAL_OUTPUTS.holds():
         name = "FinalOnlyAsyncScheduler" if config.scheduler_config.async_scheduling else "FinalOnlyScheduler"
         config.scheduler_config.scheduler_cls = f"pipelines.engines.vllm.final_output_scheduler.{name}"
     return config
@@ -215,7 +220,8 @@ def _make_room_for_adapters(arguments: Namespace) -> None:
 
 def _load(config: VllmConfig, words: LastWords) -> AsyncLLM:
     """Start the engine process and load the model; blocks until it is ready. Raises JobFailed, which says why not."""
-    engine_utils.get_mp_context = partial(process_context, words)  # vLLM has no setting for it
+    if seams.FORKED_ENGINE.holds():
+        engine_utils.get_mp_context = partial(process_context, words)  # vLLM has no setting for it
     try:
         return AsyncLLM.from_vllm_config(
             config, usage_context=UsageContext.LLM_CLASS, enable_log_requests=False, disable_log_stats=True
@@ -225,6 +231,39 @@ def _load(config: VllmConfig, words: LastWords) -> AsyncLLM:
         if cause is None:
             raise
         raise cannot_start(cause) from error
+
+
+def probe_context() -> None:
+    """Raise Unexpected unless vLLM has its processes of the context that the replaced name gives."""
+    if not seams.FORK_SERVER.holds():
+        raise seams.Unexpected("there is no fork server")
+    seams.expect(engine_utils, "get_mp_context")
+    seams.expect_use(engine_utils.CoreEngineProcManager.__init__, "get_mp_context", "Process")
+
+
+async def _prompts_ahead(
+    config: VllmConfig, arguments: Namespace, waiting: Waiting, *, until: "asyncio.Future[Any]"
+) -> "PromptsAhead | None":
+    """Make the prompts of what waits while the engine loads; None where plain chats have no way of their own."""
+    if not seams.FAST_CHAT.holds():
+        return None
+    from pipelines.engines.vllm.prerender import PromptsAhead
+
+    ahead = PromptsAhead(config, arguments)
+    await ahead.make(waiting, until=until)
+    return ahead
+
+
+def _plain_chats(
+    llm: AsyncLLM, state: State, ahead: "PromptsAhead | None", adapters: frozenset[str]
+) -> "PlainChats | None":
+    """Return what answers plain chats; None for an engine that has none."""
+    serving = getattr(state, "openai_serving_chat", None)
+    if ahead is None or serving is None:
+        return None
+    from pipelines.engines.vllm.fast_chat import PlainChats
+
+    return PlainChats(llm, serving, ahead, adapters) if PlainChats.suits(llm, serving) else None
 
 
 def process_context(words: LastWords) -> BaseContext:

@@ -23,11 +23,14 @@ from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from vllm.entrypoints.serve.utils.api_utils import get_max_tokens
 from vllm.outputs import CompletionOutput, RequestOutput
+from vllm.renderers.base import BaseRenderer
+from vllm.renderers.online_renderer import OnlineRenderer
 from vllm.v1.engine import EngineCoreRequest
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.detokenizer import IncrementalDetokenizer
 
 from batch.result import Usage
+from pipelines import seams
 from pipelines.engines.base import Answer
 from pipelines.engines.vllm.detokenizer import text_of
 from pipelines.engines.vllm.prerender import (
@@ -69,6 +72,19 @@ class Kind:
             sampling_params=sampling,
             arrival_time=time.time(),
         )
+
+
+def probe() -> None:
+    """Raise Unexpected unless vLLM's serving layer, renderer and engine have what is used here and in `prerender`."""
+    online = ("chat_template", "chat_template_content_format", "default_chat_template_kwargs", "use_harmony")
+    seams.expect_use(OnlineRenderer.__init__, *online)
+    made = ("parser_cls", "enable_per_request_metrics", "default_sampling_params", "override_max_tokens")
+    seams.expect_use(OpenAIServingChat.__init__, *made)
+    seams.expect(OpenAIServingChat, "render_chat_request", "chat_completion_full_generator")
+    seams.expect(AsyncLLM, "add_request", "abort", "get_supported_tasks")
+    seams.expect(BaseRenderer, "render_messages", "get_tokenizer")
+    seams.expect(EngineCoreRequest, "external_req_id", "prompt_token_ids", "sampling_params", "arrival_time")
+    seams.expect(IncrementalDetokenizer, "from_new_request", "update", "get_next_output_text")
 
 
 class PlainChats:

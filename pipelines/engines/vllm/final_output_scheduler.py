@@ -11,11 +11,14 @@ from typing import Any
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.core.sched.scheduler import Scheduler as VllmScheduler
 from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
+from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.metrics.stats import PrefillStats
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request
 
+from pipelines import seams
 from pipelines.engines.vllm.load import TellingScheduler
 
 
@@ -73,6 +76,18 @@ class FinalOnlyScheduler(FinalOnly):
 
 class FinalOnlyAsyncScheduler(FinalOnly, AsyncScheduler):
     """Of engines that schedule a step while the one before it is computed."""
+
+
+def probe() -> None:
+    """Raise Unexpected unless vLLM's schedulers have what is used here and in `load`."""
+    seams.expect(AsyncScheduler, "update_from_output", "finish_requests", "get_request_counts")
+    seams.expect_use(VllmScheduler.make_stats, "log_stats")
+    used = ("finished", "request_id", "new_token_ids", "prefill_stats", "routed_experts", "new_sampling_mask")
+    seams.expect(EngineCoreOutput, *used)
+    watched = ("stop", "logprobs", "prompt_logprobs", "logprob_token_ids", "prompt_logprob_token_ids")
+    seams.expect(SamplingParams, "output_kind", *watched)
+    seams.expect_use(AsyncLLM.__init__, "logger_manager")
+    seams.expect_use(VllmScheduler.__init__, "requests", "structured_output_manager", "kv_cache_manager")
 
 
 def can_wait(sampling: SamplingParams | None, first: EngineCoreOutput) -> bool:

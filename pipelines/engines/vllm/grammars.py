@@ -9,14 +9,25 @@ from time import monotonic, thread_time
 from typing import Any
 
 from vllm.logger import init_logger
+from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.request import Request
 from vllm.v1.structured_output import StructuredOutputManager
+
+from pipelines import seams
 
 logger = init_logger(f"vllm.{__name__}")  # EngineCore shows what vLLM's loggers say
 
 SLOW_TO_COMPILE_S = 2.0
 MOST_S_A_TOKEN = 0.25
 """Of processor time, which a machine with much to do makes no longer. Usual grammars take some microseconds."""
+
+
+def probe() -> None:
+    """Raise Unexpected unless vLLM compiles a grammar, and moves it on, by the methods that are replaced here."""
+    seams.expect_use(StructuredOutputManager.grammar_init, "_create_grammar")
+    seams.expect_use(StructuredOutputManager._create_grammar, "structured_output_request")
+    seams.expect(StructuredOutputManager, "accept_tokens")
+    seams.expect_use(Scheduler.update_from_output, "accept_tokens")
 
 
 class Grammars:

@@ -13,6 +13,7 @@ from vllm.v1.metrics.stats import PrefixCacheStats, SchedulerStats
 from vllm.v1.outputs import ModelRunnerOutput
 
 from batch.records.objects import EngineLoad
+from pipelines import seams
 from pipelines.engines.vllm.grammars import Grammars
 
 
@@ -28,7 +29,8 @@ class TellingScheduler(Scheduler):
         super().__init__(*args, **kwargs)
         self._told_at_s = monotonic()
         self._preemptions = 0
-        Grammars(self.structured_output_manager)
+        if seams.GRAMMARS.holds():
+            Grammars(self.structured_output_manager)
 
     def update_from_output(
         self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput

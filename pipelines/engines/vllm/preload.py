@@ -9,6 +9,9 @@ with collector_paused(), suppress(Exception):  # who needs what cannot be import
     from vllm.platforms import current_platform
 
     import pipelines.engines.vllm.engine
+    import pipelines.engines.vllm.fast_chat
+    import pipelines.engines.vllm.final_output_scheduler
 
     if current_platform.is_cpu():
+        import pipelines.engines.vllm.cpu.kernels
         import pipelines.engines.vllm.cpu.worker  # noqa: F401 - a CPU's worker is a fork, too

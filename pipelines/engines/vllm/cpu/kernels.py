@@ -11,6 +11,8 @@ from torch import Tensor
 from vllm import ir
 from vllm.config.kernel import IrOpPriorityConfig
 
+from pipelines import seams
+
 PROVIDER = "batchctl_cpu"
 DTYPES = (torch.float32, torch.bfloat16)
 VECTOR = 32
@@ -61,6 +63,13 @@ def fused_add_rms_norm(
     """The norm of `x + x_residual`, and that sum; both in the places of what was given."""
     torch.ops._C.fused_add_rms_norm(x, x_residual, weight, epsilon)
     return x, x_residual
+
+
+def probe() -> None:
+    """Raise Unexpected unless vLLM's operations and its engines take implementations by name."""
+    seams.expect(ir.ops.rms_norm, "register_impl")
+    seams.expect(ir.ops.fused_add_rms_norm, "register_impl")
+    seams.expect(IrOpPriorityConfig(), "rms_norm", "fused_add_rms_norm")
 
 
 def preferred(given: IrOpPriorityConfig) -> IrOpPriorityConfig:

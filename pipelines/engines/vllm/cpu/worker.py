@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from vllm.v1.worker.cpu_worker import CPUWorker
 
+from pipelines import seams
+
 NAME = f"{__name__}.UntouchedCacheWorker"
 VLLMS_OWN = f"{CPUWorker.__module__}.{CPUWorker.__qualname__}"
 
@@ -41,6 +43,12 @@ class UntouchedCacheWorker(CPUWorker):
             return UntouchedZeros()
         pool: AbstractContextManager[object] = super()._maybe_get_memory_pool_context(tag)
         return pool
+
+
+def probe() -> None:
+    """Raise Unexpected unless vLLM asks its worker for the KV cache's place by the method replaced here."""
+    seams.expect(CPUWorker, "_maybe_get_memory_pool_context")
+    seams.expect_use(CPUWorker.initialize_from_config, "_maybe_get_memory_pool_context", "kv_cache")
 
 
 def untouched(size: int) -> Tensor:
