@@ -9,10 +9,10 @@ FAST := not slow and not cloud and not ray and not vllm and not gpu
 # What vLLM takes by itself on a GPU of 80 GB and more; the benchmark stops and names the flag where ours ran with others.
 GPU_SIZES ?= --max-num-seqs 1024 --max-num-batched-tokens 16384
 
-# Most tests of whole jobs wait: for Ray, for a process to end. Those of one file stay together, and share what it starts;
-# files begin in the order of their folders, chaos and e2e before units, so that no long one is left at the end.
-WORKERS ?= 4
-IN_PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# Most tests of whole jobs wait: for Ray, for a process to end. tests/conftest.py says which of them stay together; these
+# groups begin in the order of their folders, chaos and e2e before units, so that no long one is left at the end.
+WORKERS ?= 3
+IN_PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test check fix house bench bench-gpu chaos test-long
