@@ -9,6 +9,7 @@ import orjson
 from batch.clock import Clock
 from batch.jobs.lease import claim
 from batch.jobs.store import JobStore
+from batch.phases import Phase
 from batch.planning.plan import Plan, PlannedInput
 from batch.planning.shard_rows import read_rows
 from batch.planning.shards import Shard, Span
@@ -83,7 +84,7 @@ def make_commit(shard: int, succeeded: int, failed: int = 0, *, epoch: int = 1) 
 
 
 def make_heartbeat(
-    epoch: int = 1, beat: int = 1, *, at: str = "2026-01-31T11:59:59.000000Z", phase: str = "running"
+    epoch: int = 1, beat: int = 1, *, at: str = "2026-01-31T11:59:59.000000Z", phase: Phase = Phase.RUNNING
 ) -> Heartbeat:
     return Heartbeat(epoch, beat, at, phase, Progress(rows_total=5, succeeded=2, failed=1))
 
@@ -112,7 +113,7 @@ class Worker:
             if shard.index in self.job.committed_shards():
                 continue
             self._commit(spec, plan, shard, epoch=lease.epoch.number)
-            if not lease.renew("running", Progress()) and self.heeds_lease:
+            if not lease.renew(Phase.RUNNING, Progress()) and self.heeds_lease:
                 return None
         manifest = finalize(self.job, plan, epoch=lease.epoch.number, engine=ENGINE, clock=self.clock)
         lease.end(Exit.FINISHED, "")

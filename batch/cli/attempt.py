@@ -25,6 +25,7 @@ from batch.errors import JobGone
 from batch.exit_codes import ExitCode
 from batch.machine.launcher import Launcher, interrupt, log_path
 from batch.machine.resources import check_installed
+from batch.phases import Phase
 from batch.text import address
 from connectors.errors import StoreError
 
@@ -69,7 +70,7 @@ def follow(job_store: JobStore, launch: Launch, *, as_json: bool) -> int:
 
 def _beginning(job_id: str, output: str, log: Log, *, as_json: bool) -> str:
     if as_json:
-        return json.dumps({"phase": "starting", "job_id": job_id, "output": output, "log": str(log.path)})
+        return json.dumps({"phase": Phase.STARTING, "job_id": job_id, "output": output, "log": str(log.path)})
     return f"{job_id}: output {address(output)}, log {log.path}"
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from batch.clock import Clock, rfc3339
 from batch.errors import JobGone, JobHeld
 from batch.jobs.store import JobStore, Standing
+from batch.phases import Phase
 from batch.records.objects import AttemptEnd, Epoch, Exit, Heartbeat, Holder, Progress, Scalar
 from batch.records.state import HEARTBEAT_TTL_S, JobRecord, JobState
 from connectors.errors import Unavailable
@@ -27,7 +28,6 @@ HEARTBEAT_EVERY_S = 2.0
 WATCH_EVERY_S = 1.0
 STORE_PATIENCE_S = 600.0
 """How long an attempt waits for a store that is out of reach: an engine that runs is worth more than the wait."""
-CLAIMED_PHASE = "starting"
 
 
 class Verdict(Enum):
@@ -73,7 +73,7 @@ def claim(job_store: JobStore, holder: Holder, *, clock: Clock, options: Mapping
         )
         if job_store.create_epoch(epoch):
             lease = Lease(job_store, epoch, clock)
-            lease.renew(CLAIMED_PHASE, _progress_so_far(job_store, latest))
+            lease.renew(Phase.STARTING, _progress_so_far(job_store, latest))
             return lease
 
 
@@ -132,7 +132,7 @@ class Lease:
         self._beat = 0
         self._renewed_at_s = clock.monotonic()
 
-    def renew(self, phase: str, progress: Progress) -> bool:
+    def renew(self, phase: Phase, progress: Progress) -> bool:
         """Look whether the claim stands and is the newest, then beat; False when the lease is lost.
 
         An unavailable store only costs time.

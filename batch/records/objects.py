@@ -19,6 +19,7 @@ import orjson
 
 from batch.errors import JobFailed, UsageError
 from batch.layout import PartKind
+from batch.phases import Phase
 from batch.result import Usage
 
 FORMAT = 1
@@ -89,7 +90,7 @@ class Heartbeat:
     epoch: int
     beat: int
     at: str
-    phase: str
+    phase: Phase
     progress: Progress
 
 
@@ -229,7 +230,7 @@ class EngineReport:
 
     epoch: int
     name: str
-    phase: str
+    phase: Phase
     open: dict[str, Tally] = field(default_factory=dict)
     retries: int = 0
     in_flight: int = 0

@@ -8,12 +8,12 @@ from datetime import datetime
 from enum import StrEnum
 
 from batch.clock import parse_rfc3339
+from batch.phases import Phase
 from batch.records.manifest import Manifest, reason_of
 from batch.records.objects import AttemptEnd, Epoch, Exit, Heartbeat, Holder, Progress, Stop, StopState
 from batch.spec.job_spec import JobSpec
 
 HEARTBEAT_TTL_S = 30.0
-RUNNING_PHASE = "running"
 
 
 class JobState(StrEnum):
@@ -127,7 +127,7 @@ def state_of(facts: JobFacts) -> JobState:
         return JobState.VALIDATING
     if facts.committed_shards >= facts.plan.shards:
         return JobState.WRITING_RESULTS
-    is_running = facts.end is None and facts.heartbeat is not None and facts.heartbeat.phase == RUNNING_PHASE
+    is_running = facts.end is None and facts.heartbeat is not None and facts.heartbeat.phase is Phase.RUNNING
     return JobState.RUNNING if is_running else JobState.PENDING
 
 

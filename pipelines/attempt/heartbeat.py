@@ -15,14 +15,13 @@ from batch.clock import Clock, parse_rfc3339, rfc3339
 from batch.errors import BatchError
 from batch.jobs.lease import HEARTBEAT_EVERY_S, Lease
 from batch.jobs.store import JobStore
+from batch.phases import Phase
 from batch.planning.plan import Plan
 from batch.records.objects import EngineReport, Progress, Stop, StopState, Tally
-from batch.records.state import RUNNING_PHASE
 from batch.spec.job_spec import JobSpec
 from connectors.errors import StoreError
 from connectors.stores.retry import be_patient, retries
 from pipelines.attempt.progress import ProgressFold, log_line
-from pipelines.shards.runner import STARTING_PHASE
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ class Pulse:
     def __init__(self, job: JobStore, lease: Lease, *, clock: Clock, on_lost: Callable[[], None]) -> None:
         self._job, self._lease, self._clock, self._on_lost = job, lease, clock, on_lost
         self._spec = job.spec()
-        self._phase = "scanning"
+        self._phase = Phase.SCANNING
         self._message = ""
         self._so_far = _so_far(job, lease)
         self._fold = ProgressFold(0, self._so_far)
@@ -101,7 +100,7 @@ class Pulse:
         fold = ProgressFold(plan.rows, self._so_far)
         fold.committed(self._job.commits().values())
         with self._guard:
-            self._fold, self._plan, self._phase, self._message = fold, plan, STARTING_PHASE, ""
+            self._fold, self._plan, self._phase, self._message = fold, plan, Phase.STARTING_ENGINE, ""
 
     def settled(self, shard: int, tally: Tally) -> None:
         """Count a shard that was committed."""
@@ -110,7 +109,7 @@ class Pulse:
 
     def writing(self) -> None:
         """The rows are done; the ledger is being closed."""
-        self._phase = "writing"
+        self._phase = Phase.WRITING
         self._beat()
 
     def _beat_until_ended(self) -> None:
@@ -133,14 +132,14 @@ class Pulse:
         reports = self._job.engine_reports(self._lease.epoch.number) if self._plan else []
         with self._guard:
             self._fold.reported(reports)
-            if self._phase == STARTING_PHASE and self._fold.is_running:
-                self._phase = RUNNING_PHASE
+            if self._phase is Phase.STARTING_ENGINE and self._fold.is_running:
+                self._phase = Phase.RUNNING
             own_retries = retries() - self._retries_before
             progress = self._fold.progress(self._clock.monotonic(), self._message, own_retries=own_retries)
             counted = replace(progress, failed=self._fold.failed)
         self._lease.renew(self._phase, progress)
         self._log(progress, reports)
-        if self._phase == "writing":
+        if self._phase is Phase.WRITING:
             return
         stop = limit_passed(self._spec, counted, now=self._clock.now(), age_s=self._age_s())
         if stop is not None:
@@ -151,7 +150,7 @@ class Pulse:
     def _log(self, progress: Progress, reports: Sequence[EngineReport]) -> None:
         """One line every LOG_EVERY_S while rows are answered."""
         now_s = self._clock.monotonic()
-        if self._phase == RUNNING_PHASE and now_s - self._logged_at_s >= LOG_EVERY_S:
+        if self._phase is Phase.RUNNING and now_s - self._logged_at_s >= LOG_EVERY_S:
             self._logged_at_s = now_s
             logger.info("%s", log_line(progress, reports))
 

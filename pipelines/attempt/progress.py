@@ -3,8 +3,8 @@
 from collections import deque
 from collections.abc import Collection, Iterable
 
+from batch.phases import Phase
 from batch.records.objects import Commit, EngineReport, Progress, Tally
-from batch.records.state import RUNNING_PHASE
 from batch.text import number
 
 RATE_WINDOW_S = 30.0
@@ -49,7 +49,7 @@ class ProgressFold:
         for report in reports:
             self._engine_retries += report.retries
             self._in_flight += report.in_flight
-            if report.phase == RUNNING_PHASE and not self.is_running:
+            if report.phase is Phase.RUNNING and not self.is_running:
                 self.is_running = True
                 self._samples.clear()  # rates begin with the first engine, not with its start
             for shard, tally in report.open.items():

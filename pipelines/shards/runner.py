@@ -19,11 +19,11 @@ import orjson
 
 from batch.errors import BatchError
 from batch.jobs.store import JobStore
+from batch.phases import Phase
 from batch.planning.prefixes import WINDOW_ROWS
 from batch.planning.shard_rows import read_rows
 from batch.planning.shards import Shard
 from batch.records.objects import Commit, Crash, EngineReport, Stop
-from batch.records.state import RUNNING_PHASE
 from batch.result import Code, Result, RowFailure, Usage, sentence
 from batch.rows.columns import needed_columns
 from batch.rows.request import Decoder, Request
@@ -43,7 +43,6 @@ from pipelines.shards.start_gate import StartGate
 
 logger = logging.getLogger(__name__)
 
-STARTING_PHASE = "starting engine"
 TARGET_OPEN_ROWS = WINDOW_ROWS
 """Rows that the open shards of one engine should hold together: twice as many as should be sorted at a time, so that
 one half is in line while the other is answered, and each more than any admission window. Those of the first rows get
@@ -172,7 +171,7 @@ class ShardRunner:
         return EngineReport(
             self._epoch,
             self._name,
-            phase=RUNNING_PHASE if engine is not None else STARTING_PHASE,
+            phase=Phase.RUNNING if engine is not None else Phase.STARTING_ENGINE,
             open={str(i): opened.tally() for i, opened in self._open.items()},
             retries=retries() - self._retries_before,
             in_flight=len(self._in_flight),

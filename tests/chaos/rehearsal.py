@@ -20,6 +20,7 @@ from batch.jobs.audit import audit
 from batch.jobs.lease import Lease, claim
 from batch.jobs.prefix_clustering import cluster_by_prefix
 from batch.jobs.store import JobStore
+from batch.phases import Phase
 from batch.planning.plan import Plan, make_plan
 from batch.records.manifest import Manifest
 from batch.records.objects import Commit, Exit, Holder, Progress
@@ -135,7 +136,7 @@ class Attempt:
             if stop is not None:
                 replica.stop(stop)
             self.committed.append(await replica.run(shard.index))
-            lease.renew("running", Progress())
+            lease.renew(Phase.RUNNING, Progress())
 
 
 class Signing:

@@ -14,6 +14,7 @@ from jobs import FakeClock, Worker, make_heartbeat, make_spec
 from batch.clock import SystemClock, rfc3339
 from batch.jobs.lease import this_process
 from batch.jobs.store import JobStore
+from batch.phases import Phase
 from batch.planning.plan import make_plan
 from batch.records.objects import AttemptEnd, EngineLoad, EngineReport, Epoch, Exit, Holder, Progress
 from batch.sdk.open_workspace import open_workspace
@@ -54,9 +55,9 @@ def running(job: JobStore, holder: Holder) -> None:
     job.create_plan(make_plan(job.spec()))
     job.create_epoch(Epoch(1, holder, AT, {}))
     progress = Progress(5, 2, 1, 30, 12, rows_per_s=1.5, prompt_tokens_per_s=22.0, completion_tokens_per_s=9.0, eta_s=4)
-    job.beat(replace(make_heartbeat(at=rfc3339(SystemClock().now())), phase="running", progress=progress))
+    job.beat(replace(make_heartbeat(at=rfc3339(SystemClock().now())), phase=Phase.RUNNING, progress=progress))
     load = EngineLoad(running=1, waiting=2, kv_cache_use=0.25, preemptions=3)
-    job.report_engine(EngineReport(1, "a", "running", in_flight=3, in_line=4, load=load))
+    job.report_engine(EngineReport(1, "a", Phase.RUNNING, in_flight=3, in_line=4, load=load))
     (Path(job.uri.removeprefix("file://")) / LOG).parent.mkdir()
     (Path(job.uri.removeprefix("file://")) / LOG).write_text("first\n")
 

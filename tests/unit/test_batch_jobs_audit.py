@@ -16,6 +16,7 @@ from batch.errors import JobFailed, JobGone, UsageError
 from batch.jobs.audit import audit, waiting_shards
 from batch.jobs.lease import claim
 from batch.jobs.store import JobStore
+from batch.phases import Phase
 from batch.records.manifest import LedgerOpen
 from batch.records.objects import CorruptRecord, Crash, EngineReport, ForeignRecord, Stop, StopState
 from connectors.stores.registry import open_store
@@ -250,7 +251,7 @@ def test_records_of_a_job_without_a_token_are_read_and_written_as_they_were(tmp_
 
 
 def test_damaged_advisory_objects_count_as_absent(job: JobStore) -> None:
-    job.report_engine(EngineReport(1, "a", "running"))
+    job.report_engine(EngineReport(1, "a", Phase.RUNNING))
     job.record_crash(Crash(1, "a", ("0:1",)))
     store = open_store(job.uri)
     for key in (layout.heartbeat(1), layout.engine_report(1, "a"), layout.crash(1, "a"), layout.segment(1, "a", 0)):

@@ -10,8 +10,9 @@ from faults import Fault, FaultStore, Kind, Verb, Wrapped
 from jobs import HOLDER, FakeClock, make_spec
 
 from batch.errors import JobGone, JobHeld
-from batch.jobs.lease import CLAIMED_PHASE, Lease, Sighting, Verdict, claim, is_gone, judge, this_process
+from batch.jobs.lease import Lease, Sighting, Verdict, claim, is_gone, judge, this_process
 from batch.jobs.store import JobStore, Standing
+from batch.phases import Phase
 from batch.records.objects import Exit, Holder, Progress
 from batch.records.state import HEARTBEAT_TTL_S
 from connectors.errors import Unavailable
@@ -71,12 +72,12 @@ def test_the_first_claim_opens_epoch_one_and_beats(job: JobStore) -> None:
     assert (lease.epoch.number, lease.epoch.options, lease.lost) == (1, {"replicas": "2"}, False)
     heartbeat = job.heartbeat(1)
     assert heartbeat is not None
-    assert (heartbeat.beat, heartbeat.phase) == (1, CLAIMED_PHASE)
+    assert (heartbeat.beat, heartbeat.phase) == (1, Phase.STARTING)
 
 
 def test_a_holder_that_beats_is_left_alone_at_once(job: JobStore) -> None:
     holding = claim(job, HOLDER, clock=FakeClock())
-    clock = BusyClock(lambda: holding.renew("running", Progress(rows_total=9, succeeded=3, failed=1)))
+    clock = BusyClock(lambda: holding.renew(Phase.RUNNING, Progress(rows_total=9, succeeded=3, failed=1)))
     with pytest.raises(JobHeld) as caught:
         claim(job, OTHER, clock=clock)
     assert clock.seconds <= 2
@@ -87,7 +88,7 @@ def test_a_holder_that_beats_is_left_alone_at_once(job: JobStore) -> None:
 
 def test_a_silent_holder_is_followed_after_the_ttl(job: JobStore) -> None:
     first = claim(job, HOLDER, clock=FakeClock())
-    first.renew("running", Progress(rows_total=9, succeeded=3, rows_per_s=5.0, eta_s=2.0))
+    first.renew(Phase.RUNNING, Progress(rows_total=9, succeeded=3, rows_per_s=5.0, eta_s=2.0))
     clock = FakeClock()
     second = claim(job, OTHER, clock=clock)
     assert second.epoch.number == 2
@@ -95,7 +96,7 @@ def test_a_silent_holder_is_followed_after_the_ttl(job: JobStore) -> None:
     heartbeat = job.heartbeat(2)
     assert heartbeat is not None
     assert heartbeat.progress == Progress(rows_total=9, succeeded=3)
-    assert not first.renew("running", Progress())
+    assert not first.renew(Phase.RUNNING, Progress())
     assert first.lost
 
 
@@ -131,7 +132,7 @@ def test_of_two_newcomers_one_wins(job: JobStore, memory_store: Store) -> None:
         winner.append(claim(job, OTHER, clock=FakeClock()))
 
     slow = JobStore(FaultStore(memory_store, Fault(Kind.PAUSE, 8, other_wins)))
-    clock = BusyClock(lambda: winner[0].renew("running", Progress()))
+    clock = BusyClock(lambda: winner[0].renew(Phase.RUNNING, Progress()))
     with pytest.raises(JobHeld, match="Attempt 2 runs this job on node-2"):
         claim(slow, HOLDER, clock=clock)
     assert job.epoch_numbers() == [1, 2]
@@ -146,10 +147,10 @@ def test_a_store_that_was_away_takes_no_lease(away_s: float, job: JobStore, memo
     lease = claim(JobStore(store), HOLDER, clock=clock)
     store.is_away = True
     while clock.seconds < away_s:
-        assert lease.renew("running", Progress())
+        assert lease.renew(Phase.RUNNING, Progress())
         clock.sleep(2)
     store.is_away = False
-    assert lease.renew("running", Progress(succeeded=3))
+    assert lease.renew(Phase.RUNNING, Progress(succeeded=3))
     heartbeat = job.heartbeat(1)
     assert heartbeat is not None
     assert (heartbeat.beat, heartbeat.progress.succeeded) == (2, 3)
@@ -164,15 +165,15 @@ def test_who_followed_while_the_store_was_away_is_seen_when_it_is_back(
     lease = claim(JobStore(store), HOLDER, clock=clock)
     store.is_away = True
     clock.sleep(away_s)
-    assert lease.renew("running", Progress())
+    assert lease.renew(Phase.RUNNING, Progress())
     assert claim(job, OTHER, clock=FakeClock()).epoch.number == 2
     store.is_away = False
-    assert not lease.renew("running", Progress())
+    assert not lease.renew(Phase.RUNNING, Progress())
     assert lease.standing is Standing.SUPERSEDED
     heartbeat = job.heartbeat(1)
     assert heartbeat is not None
     assert heartbeat.beat == 1, "it looks before it beats"
-    assert not lease.renew("running", Progress()), "a lost lease stays lost"
+    assert not lease.renew(Phase.RUNNING, Progress()), "a lost lease stays lost"
 
 
 def test_renewals_keep_a_lease(job: JobStore) -> None:
@@ -180,7 +181,7 @@ def test_renewals_keep_a_lease(job: JobStore) -> None:
     lease = claim(job, HOLDER, clock=clock)
     for _ in range(5):
         clock.sleep(HEARTBEAT_TTL_S - 1)
-        assert lease.renew("running", Progress())
+        assert lease.renew(Phase.RUNNING, Progress())
     heartbeat = job.heartbeat(1)
     assert heartbeat is not None
     assert heartbeat.beat == 6
@@ -232,7 +233,7 @@ def test_a_deleted_job_is_lost_and_is_not_made_anew(job: JobStore, memory_store:
     for found in list(memory_store.list("_job/")):
         memory_store.delete(found.key)
 
-    assert not lease.renew("running", Progress())
+    assert not lease.renew(Phase.RUNNING, Progress())
     assert lease.standing is Standing.GONE
     with pytest.raises(JobGone, match="was emptied"):
         lease.end(Exit.FAILED, "")
@@ -248,9 +249,9 @@ def test_a_place_that_another_job_has_got_is_lost(job: JobStore, memory_store: S
     other.create_spec(make_spec(token="2e"))
     theirs = claim(other, OTHER, clock=FakeClock())
 
-    assert not lease.renew("running", Progress(succeeded=3))
+    assert not lease.renew(Phase.RUNNING, Progress(succeeded=3))
     assert lease.standing is Standing.GONE
-    assert theirs.renew("running", Progress())
+    assert theirs.renew(Phase.RUNNING, Progress())
     with pytest.raises(JobGone):
         lease.end(Exit.FAILED, "")
     assert other.attempt_end(1) is None

@@ -6,6 +6,7 @@ from jobs import ENGINE, HOLDER, NOW, make_commit, make_heartbeat, make_plan, ma
 
 from batch.errors import JobFailed, JobNotFound, SpecMismatch
 from batch.jobs.store import JobStore
+from batch.phases import Phase
 from batch.records.manifest import Closing, Manifest, close_ledger
 from batch.records.objects import AttemptEnd, EngineReport, Epoch, Exit, Progress, Stop, StopState, Tally
 from batch.records.state import JobState
@@ -96,11 +97,11 @@ def test_attempt_ends_are_no_epochs_and_the_first_end_stands(job: JobStore) -> N
 def test_heartbeats_and_engine_reports_are_overwritten(job: JobStore) -> None:
     for beat in (1, 2):
         job.beat(make_heartbeat(beat=beat))
-        job.report_engine(EngineReport(1, "a", "running", {"0": Tally(beat)}))
-    job.report_engine(EngineReport(2, "b", "loading"))
+        job.report_engine(EngineReport(1, "a", Phase.RUNNING, {"0": Tally(beat)}))
+    job.report_engine(EngineReport(2, "b", Phase.STARTING_ENGINE))
     assert job.heartbeat(1) == make_heartbeat(beat=2)
     assert job.heartbeat(2) is None
-    assert job.engine_reports(1) == [EngineReport(1, "a", "running", {"0": Tally(2)})]
+    assert job.engine_reports(1) == [EngineReport(1, "a", Phase.RUNNING, {"0": Tally(2)})]
 
 
 def test_a_part_is_lines_with_their_digest(job: JobStore, memory_store: Store) -> None:
@@ -250,8 +251,8 @@ def test_a_job_whose_engine_was_faster_than_its_first_heartbeats_goes_through_it
     for shard, rows in ((0, 3), (1, 2)):
         job.commit(make_commit(shard, rows))
     states = [job.record(NOW).state]
-    for beat, (phase, succeeded) in enumerate((("scanning", 0), ("running", 0), ("running", 5)), start=1):
-        total = 0 if phase == "scanning" else 5
+    for beat, (phase, succeeded) in enumerate(((Phase.SCANNING, 0), (Phase.RUNNING, 0), (Phase.RUNNING, 5)), start=1):
+        total = 0 if phase == Phase.SCANNING else 5
         progress = Progress(rows_total=total, succeeded=succeeded)
         job.beat(replace(make_heartbeat(beat=beat, phase=phase), progress=progress))
         states.append(job.record(NOW).state)

@@ -4,6 +4,7 @@ import orjson
 import pytest
 from jobs import make_commit, make_heartbeat
 
+from batch.phases import Phase
 from batch.records.objects import (
     AttemptEnd,
     Commit,
@@ -29,7 +30,7 @@ RECORDS = [
     make_commit(5, 0, 1),
     Stop(StopState.EXPIRED, "the deadline", "2026-01-01T00:00:00Z"),
     AttemptEnd(1, Exit.INTERRUPTED, "Ctrl-C", "2026-01-01T00:00:00Z"),
-    EngineReport(1, "e-1", "running", {"7": Tally(1, 2, 3, 4)}),
+    EngineReport(1, "e-1", Phase.RUNNING, {"7": Tally(1, 2, 3, 4)}),
 ]
 
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 import pytest
 from jobs import ENGINE, HOLDER, NOW, make_commit, make_heartbeat, make_plan, make_spec
 
+from batch.phases import Phase
 from batch.records.manifest import Closing, Manifest, close_ledger
 from batch.records.objects import AttemptEnd, Epoch, Exit, Stop, StopState
 from batch.records.state import JobFacts, JobState, PlanTotals, fold
@@ -28,7 +29,7 @@ def manifest(stop: Stop | None = None) -> Manifest:
         (JobFacts(make_spec()), JobState.VALIDATING),
         (PLANNED, JobState.PENDING),
         (CLAIMED, JobState.PENDING),
-        (replace(RUNNING, heartbeat=make_heartbeat(phase="starting engine")), JobState.PENDING),
+        (replace(RUNNING, heartbeat=make_heartbeat(phase=Phase.STARTING_ENGINE)), JobState.PENDING),
         (RUNNING, JobState.RUNNING),
         (replace(RUNNING, committed_shards=1), JobState.RUNNING),
         (replace(RUNNING, committed_shards=2), JobState.WRITING_RESULTS),

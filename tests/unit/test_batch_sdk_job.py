@@ -12,6 +12,7 @@ from batch.errors import JobFailed, JobGone, SpecMismatch, UsageError
 from batch.jobs.lease import claim, this_process
 from batch.jobs.store import JobStore
 from batch.machine.launcher import Launcher
+from batch.phases import Phase
 from batch.planning.plan import Continuation, make_plan
 from batch.records.objects import Exit, Progress, StopState
 from batch.workspace.listing import Query
@@ -223,7 +224,7 @@ def test_a_job_whose_output_was_deleted_is_gone(workspace: Workspace, dataset: D
 
 
 def test_cancel_asks_the_worker_that_holds_the_job(workspace: Workspace, job: BatchInferenceJob) -> None:
-    claim(JobStore.open(job.url), HOLDER, clock=FakeClock()).renew("running", Progress())
+    claim(JobStore.open(job.url), HOLDER, clock=FakeClock()).renew(Phase.RUNNING, Progress())
     job.cancel(launcher=Launcher("worker_dies"))
     assert job.state == "JOB_STATE_CANCELLING"
     stop = JobStore.open(job.url).stop()
@@ -277,7 +278,7 @@ def test_waiting_for_a_worker_that_died_names_its_log(workspace: Workspace, data
 
 def test_waiting_goes_on_when_another_worker_holds_the_job(workspace: Workspace, dataset: Dataset) -> None:
     job = create(workspace, dataset, launcher=Launcher("worker_held"))
-    claim(JobStore.open(job.url), HOLDER, clock=FakeClock()).renew("running", Progress())
+    claim(JobStore.open(job.url), HOLDER, clock=FakeClock()).renew(Phase.RUNNING, Progress())
     with pytest.raises(TimeoutError, match="j1 is still VALIDATING"):
         job.wait(timeout_s=0.8, poll_s=0.05)
 
@@ -363,7 +364,7 @@ def test_a_job_of_an_id_that_was_deleted_with_its_output_has_nothing_of_the_old_
     ).sync()
     new = create(workspace, other, launcher=Launcher("worker_closes"))
 
-    assert not lease.renew("running", Progress())
+    assert not lease.renew(Phase.RUNNING, Progress())
     with pytest.raises(JobGone):
         old.commit(make_commit(0, 3))
     with pytest.raises((JobGone, StoreError)):

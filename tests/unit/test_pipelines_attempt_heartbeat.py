@@ -13,6 +13,7 @@ from jobs import HOLDER, FakeClock, make_commit, make_spec
 from batch.clock import SystemClock, rfc3339
 from batch.jobs.lease import claim
 from batch.jobs.store import JobStore
+from batch.phases import Phase
 from batch.planning.plan import Plan
 from batch.records.objects import CorruptRecord, EngineReport, Epoch, Heartbeat, Progress, Stop, StopState, Tally
 from connectors.errors import Unavailable
@@ -101,8 +102,8 @@ def test_the_heartbeat_counts_the_retries_of_the_worker_and_of_its_engines() -> 
     pulse = Pulse(job, lease, clock=FakeClock(), on_lost=lambda: None)
     pulse.planned(planned(job))
     for name, count in (("a", 2), ("b", 5)):
-        job.report_engine(EngineReport(1, name, "running", {}, count))
-    job.report_engine(EngineReport(1, "a", "running", {}, 3))
+        job.report_engine(EngineReport(1, name, Phase.RUNNING, {}, count))
+    job.report_engine(EngineReport(1, "a", Phase.RUNNING, {}, 3))
     try_thrice()
     pulse.writing()
 
@@ -117,7 +118,7 @@ def test_every_half_minute_the_log_has_a_line(caplog: pytest.LogCaptureFixture, 
     job, clock = planned_job(rows(3)), FakeClock()
     pulse = Pulse(job, claim(job, HOLDER, clock=clock), clock=clock, on_lost=lambda: None)
     pulse.planned(planned(job))
-    job.report_engine(EngineReport(1, "a", "running", {"0": Tally(1)}, in_flight=2))
+    job.report_engine(EngineReport(1, "a", Phase.RUNNING, {"0": Tally(1)}, in_flight=2))
     clock.sleep(waited_s)
 
     with pulse:  # which beats at once
@@ -131,7 +132,7 @@ def test_every_half_minute_the_log_has_a_line(caplog: pytest.LogCaptureFixture, 
 def test_what_the_attempt_before_has_told_is_where_the_next_one_begins() -> None:
     job, clock = planned_job(rows(9), shard_rows=3), FakeClock()
     job.commit(make_commit(0, 3))
-    claim(job, HOLDER, clock=clock).renew("running", Progress(9, 5, 1, 30, 12))
+    claim(job, HOLDER, clock=clock).renew(Phase.RUNNING, Progress(9, 5, 1, 30, 12))
     clock.sleep(60)
     pulse = Pulse(job, claim(job, HOLDER, clock=clock), clock=clock, on_lost=lambda: None)
 
@@ -191,7 +192,7 @@ def test_a_deadline_counts_by_the_clock_of_the_store(tmp_path: Path, creator: fl
 def test_a_pulse_beats_by_itself_turns_to_running_and_stops_at_the_deadline() -> None:
     job = planned_job(rows(3), deadline_s=1.0)
     lease = claim(job, HOLDER, clock=SystemClock())
-    job.report_engine(EngineReport(1, "a", "running", {"0": Tally(1)}))
+    job.report_engine(EngineReport(1, "a", Phase.RUNNING, {"0": Tally(1)}))
 
     with Pulse(job, lease, clock=SystemClock(), on_lost=lambda: None) as pulse:
         pulse.planned(planned(job))
@@ -236,7 +237,7 @@ def test_a_stop_is_heeded_beside_an_engine_that_runs_until_all_is_its_own(is_han
     job = planned_job(rows(3))
     pulse = Pulse(job, claim(job, HOLDER, clock=FakeClock()), clock=FakeClock(), on_lost=lambda: None)
     pulse.planned(planned(job))
-    job.report_engine(EngineReport(1, "a", "running", {"0": Tally(1)}))
+    job.report_engine(EngineReport(1, "a", Phase.RUNNING, {"0": Tally(1)}))
     job.request_stop(Stop(StopState.CANCELLED, "enough", rfc3339(CREATED)))
     if is_handed_over:
         pulse.handed_over()

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 from jobs import make_commit
 
+from batch.phases import Phase
 from batch.records.objects import EngineLoad, EngineReport, Progress, Tally
 from pipelines.attempt.progress import ProgressFold, log_line
 
 
-def report(phase: str = "running", **open_shards: Tally) -> EngineReport:
+def report(phase: Phase = Phase.RUNNING, **open_shards: Tally) -> EngineReport:
     return EngineReport(1, "a", phase, {name.removeprefix("s"): tally for name, tally in open_shards.items()})
 
 
@@ -77,9 +78,9 @@ def test_what_the_attempt_before_told_is_told_until_this_one_has_done_as_much() 
 
 def test_before_an_engine_answers_there_is_neither_speed_nor_time_left() -> None:
     fold = ProgressFold(20)
-    fold.reported([report("starting engine", s0=Tally(0, 5))])
+    fold.reported([report(Phase.STARTING_ENGINE, s0=Tally(0, 5))])
     fold.progress(0.0)
-    fold.reported([report("starting engine", s0=Tally(0, 20))])
+    fold.reported([report(Phase.STARTING_ENGINE, s0=Tally(0, 20))])
 
     progress = fold.progress(2.0)
 
@@ -109,8 +110,8 @@ def test_when_no_row_is_left_no_time_is_left_to_tell() -> None:
 
 def test_the_line_for_the_log_says_what_the_engines_do() -> None:
     progress = Progress(10_000, 1_200, 34, rows_per_s=45.2, prompt_tokens_per_s=3400.0, completion_tokens_per_s=900.0)
-    silent = EngineReport(1, "a", "running", in_flight=256, in_line=1_024)
-    telling = EngineReport(1, "b", "running", in_flight=384, load=EngineLoad(256, 128, 0.431, 3))
+    silent = EngineReport(1, "a", Phase.RUNNING, in_flight=256, in_line=1_024)
+    telling = EngineReport(1, "b", Phase.RUNNING, in_flight=384, load=EngineLoad(256, 128, 0.431, 3))
 
     assert log_line(progress, [silent]) == (
         "1,234 of 10,000 rows done, 34 failed, 256 in flight, 1,024 in line; 45 rows/s, 3,400 tokens/s in, 900 out"
@@ -124,7 +125,7 @@ def test_the_line_for_the_log_says_what_the_engines_do() -> None:
 def test_rates_begin_with_the_first_running_engine() -> None:
     fold = ProgressFold(100)
     fold.settle(0, Tally(50))  # an earlier attempt's
-    fold.reported([report("starting engine")])
+    fold.reported([report(Phase.STARTING_ENGINE)])
     fold.progress(0.0)
     was_running = fold.is_running
 

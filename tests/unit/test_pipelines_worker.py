@@ -18,6 +18,7 @@ from batch.clock import SystemClock
 from batch.errors import InvalidInput, JobHeld, JobNotFound
 from batch.jobs.lease import claim, this_process
 from batch.jobs.store import JobStore
+from batch.phases import Phase
 from batch.records.manifest import Closing, close_ledger
 from batch.records.objects import Heartbeat, Holder, Progress, Stop, StopState
 from batch.result import Code
@@ -74,7 +75,7 @@ def test_a_job_that_is_held_is_left_alone() -> None:
 
     def beat() -> None:
         for number in count(2):
-            job.beat(Heartbeat(1, number, CLOSING.started_at, "running", Progress(10, 4, 1)))
+            job.beat(Heartbeat(1, number, CLOSING.started_at, Phase.RUNNING, Progress(10, 4, 1)))
             if ended.wait(0.1):
                 return
 

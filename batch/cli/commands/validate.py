@@ -22,6 +22,7 @@ from batch.cli.flags.reading import (
     take_parameters,
 )
 from batch.cli.output.progress import Display, View, open_display
+from batch.phases import Phase
 
 if TYPE_CHECKING:
     from batch.planning.validation import Validation
@@ -75,7 +76,7 @@ def _show_read(display: Display, lines: int) -> None:
     from batch.planning.plan import PROGRESS_LINES
 
     if lines >= PROGRESS_LINES:  # a small file is done before anybody has read this
-        display.show(View("scanning", message=f"{lines:,} lines read"), time.monotonic())
+        display.show(View(Phase.SCANNING, message=f"{lines:,} lines read"), time.monotonic())
 
 
 def _spec(inputs: tuple[str, ...], model: str | None, lines: LineFlags, *, parameters: InferenceParameters) -> JobSpec:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from batch.phases import Phase
 from batch.text import duration, number, shortened
 
 if TYPE_CHECKING:
@@ -23,10 +24,10 @@ JSON_EVERY_S = 2.0
 
 # By the name of the state: importing batch.records.state would double the time of --help.
 _PHASES = {
-    "VALIDATING": "scanning",
-    "PENDING": "starting engine",
-    "RUNNING": "running",
-    "WRITING_RESULTS": "writing",
+    "VALIDATING": Phase.SCANNING,
+    "PENDING": Phase.STARTING_ENGINE,
+    "RUNNING": Phase.RUNNING,
+    "WRITING_RESULTS": Phase.WRITING,
     "CANCELLING": "cancelling",
 }
 
