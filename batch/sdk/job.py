@@ -29,8 +29,8 @@ from batch.records.state import HEARTBEAT_TTL_S, JobRecord, JobState
 from batch.sdk.first_look import LENIENT
 from batch.sdk.job_fields import JOBS, as_dict, job_name, wire_state
 from batch.sdk.open_workspace import open_workspace
-from batch.sdk.spec_options import SpecOptions, spec_fields
 from batch.spec.engine_arguments import check_engine_args
+from batch.spec.job_options import SpecOptions, spec_fields
 from batch.spec.job_spec import JobSpec
 from batch.spec.parameters import InferenceParameters
 from batch.submission.changed_inputs import refuse_other_inputs

@@ -17,8 +17,8 @@ from batch.machine.launcher import Launcher, interrupt, log_path
 from batch.machine.resources import check_installed
 from batch.records.manifest import Manifest
 from batch.sdk.first_look import LENIENT, STRICT
-from batch.sdk.spec_options import SpecOptions, spec_fields
 from batch.spec.engine_arguments import check_engine_args
+from batch.spec.job_options import SpecOptions, spec_fields
 from batch.spec.job_spec import JobSpec
 from batch.spec.parameters import InferenceParameters
 from batch.submission.prepare import UNNAMED, named, prepare

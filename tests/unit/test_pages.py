@@ -5,6 +5,7 @@ import inspect
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ import batch
 from batch.cli.commands.run import run as run_command
 from batch.exit_codes import ExitCode
 from batch.rows.request import Decoder, Request
-from batch.sdk.spec_options import SpecOptions
 from batch.spec.engine_arguments import check_engine_args
+from batch.spec.job_options import OPTIONS, SpecOptions
+from batch.spec.job_spec import JobSpec
 from batch.spec.parameters import FLAGS
 
 ROOT = Path(__file__).parents[2]
@@ -94,10 +96,21 @@ def test_the_page_of_states_has_each_exit_code() -> None:
 def test_the_page_of_python_has_each_option_with_its_flag() -> None:
     page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \| `(--[\w-]+)` \|", page, re.MULTILINE))
-    flags = {flag for option in run_command.params for flag in (*option.opts, *option.secondary_opts)}
+    spellings = {name: option.flag.split("/") for name, option in OPTIONS.items()}
 
-    assert list(rows) == list(SpecOptions.__annotations__)
-    assert set(rows.values()) <= flags
+    assert rows.keys() == spellings.keys()
+    assert [name for name, flag in rows.items() if flag not in spellings[name]] == []
+
+
+def test_each_option_of_a_job_is_a_field_a_flag_and_a_row_of_a_page() -> None:
+    pages = "".join((ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("parameters.md", "formats.md"))
+    flags = {option.name: option.opts[0] for option in run_command.params}
+    spellings = {name: option.flag.split("/") for name, option in OPTIONS.items()}
+
+    assert list(OPTIONS) == list(SpecOptions.__annotations__)
+    assert OPTIONS.keys() <= {field.name for field in fields(JobSpec)}
+    assert {name: flags[name] for name in OPTIONS} == {name: first for name, (first, *_) in spellings.items()}
+    assert [name for name, (*_, last) in spellings.items() if last not in pages] == []
 
 
 def test_the_page_of_python_calls_what_is_there() -> None:

@@ -11,16 +11,9 @@ import click
 from batch.cli.commands.retry import RetryFlags, continue_option, prepare_retry, refuse_settings, retry_options
 from batch.cli.flags.common import global_options, output_option, settings
 from batch.cli.flags.completion import datasets, folders, jobs, jobs_and_folders
-from batch.cli.flags.reading import (
-    LineFlags,
-    adapters,
-    line_options,
-    parameter_options,
-    read_messages_template,
-    take,
-    take_parameters,
-)
-from batch.cli.flags.running import attempt_options, engine_options, limit_options, once_each
+from batch.cli.flags.job_options import limit_options, line_options, take_options
+from batch.cli.flags.parameters import parameter_options, take, take_parameters
+from batch.cli.flags.running import attempt_options, engine_arguments, engine_options
 from batch.cli.flags.values import DURATION
 from batch.cli.output.resources import ListFlags, list_options, print_pages, render, resource_output
 from batch.errors import JobNotFound, UsageError
@@ -28,7 +21,6 @@ from batch.errors import JobNotFound, UsageError
 if TYPE_CHECKING:
     from batch.jobs.store import JobStore
     from batch.sdk.job import BatchInferenceJob
-    from batch.sdk.spec_options import SpecOptions
     from batch.submission.first_look import FirstLook
     from batch.workspace.listing import Page, Query
     from batch.workspace.store import Workspace
@@ -103,9 +95,9 @@ def _request(given: dict[str, Any]) -> dict[str, Any]:
     for name in ("model", "input_dataset_id"):
         if not getattr(submission, name):
             raise UsageError(f"--{name.replace('_', '-')} is missing.")
-    engine, engine_args = given["engine"], check_engine_args(given["engine"], once_each(given["engine_arg"]))
+    engine, engine_args = given["engine"], check_engine_args(given["engine"], engine_arguments(given["engine_arg"]))
     job = {"inference_parameters": parameters, "engine": engine, "engine_args": engine_args}
-    return asdict(submission) | job | _spec_options(take(LineFlags, given), given)
+    return asdict(submission) | job | take_options(given)
 
 
 def _check(request: dict[str, Any], workspace: Workspace, first_look: FirstLook) -> None:
@@ -122,26 +114,6 @@ def _named(given: dict[str, Any]) -> dict[str, Any]:
 
 def _attempt(given: dict[str, Any]) -> dict[str, Any]:
     return {name: given[name] for name in ("replicas", "ray_address")}
-
-
-def _spec_options(lines: LineFlags, given: dict[str, Any]) -> SpecOptions:
-    return {
-        "served_model_names": lines.served_model_name,
-        "lora": adapters(lines.lora),
-        "prompt_template": lines.prompt_template,
-        "messages_template": read_messages_template(lines.messages_template),
-        "id_field": lines.id_field,
-        "carry": lines.carry,
-        "row_model": lines.row_model,
-        "on_invalid": given["on_invalid"],
-        "max_failed_rows": given["max_failed_rows"],
-        "deadline_s": given["deadline"],
-        "row_timeout_s": given["row_timeout"],
-        "journal_every_s": given["journal_every"],
-        "deduplicate": given["deduplicate"],
-        "order_by_prefix": given["order_by_prefix"],
-        "output_format": given["output_format"],
-    }
 
 
 @click.command()

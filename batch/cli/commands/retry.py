@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 from batch.cli.flags import completion
-from batch.cli.flags.reading import adapters
-from batch.cli.flags.running import once_each
+from batch.cli.flags.job_options import adapters
+from batch.cli.flags.running import engine_arguments
 from batch.cli.flags.values import KEY_VALUE
 from batch.errors import UsageError
 
@@ -36,7 +36,7 @@ class RetryFlags:
         """The settings that the new job is to have instead of the old job's. UsageError for a name given twice."""
         from batch.submission.retry_failed import Changes
 
-        return Changes(self.row_model, self.max_tokens, once_each(self.engine_arg), adapters(self.lora))
+        return Changes(self.row_model, self.max_tokens, engine_arguments(self.engine_arg), adapters(self.lora))
 
     def check(self, **of_the_new_job: str | None) -> None:
         """UsageError when there is no --retry-failed, but something that is said of the new job."""

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from batch.cli.flags.common import global_options, output_option
 from batch.cli.flags.completion import files, folders
-from batch.cli.flags.reading import (
-    LineFlags,
-    adapters,
-    line_options,
-    parameter_options,
-    read_messages_template,
-    take,
-    take_parameters,
-)
-from batch.cli.flags.running import attempt_options, engine_options, limit_options, once_each
+from batch.cli.flags.job_options import limit_options, line_options, take_options
+from batch.cli.flags.parameters import parameter_options, take_parameters
+from batch.cli.flags.running import attempt_options, engine_arguments, engine_options
 
 if TYPE_CHECKING:
+    from batch.spec.job_options import SpecOptions
     from batch.spec.job_spec import JobSpec
     from batch.spec.parameters import InferenceParameters
 
@@ -35,14 +29,6 @@ class JobFlags:
     engine: str
     engine_arg: tuple[tuple[str, str], ...]
     job_id: str | None
-    on_invalid: Literal["quarantine", "fail"]
-    max_failed_rows: str | None
-    deadline: float | None
-    row_timeout: float | None
-    journal_every: float
-    deduplicate: bool
-    order_by_prefix: bool
-    output_format: Literal["jsonl", "parquet"]
 
 
 @click.command()
@@ -86,20 +72,21 @@ def run(
     from batch.clock import SystemClock
     from batch.submission.prepare import prepare
 
-    line_flags, parameters = take(LineFlags, given), take_parameters(given)
+    options, parameters = take_options(given), take_parameters(given)
     now = SystemClock().now()
-    spec = job_spec(inputs, JobFlags(**given), lines=line_flags, parameters=parameters, now=now)
+    spec = job_spec(inputs, JobFlags(**given), options=options, parameters=parameters, now=now)
     first_look = look_asked_for(ctx, as_json=mode == "json")
     job_store = prepare(spec, first_look, replicas=replicas, ray_address=ray_address)
     return follow(job_store, Launch(spec.output, replicas=replicas, ray_address=ray_address), as_json=mode == "json")
 
 
 def job_spec(
-    inputs: tuple[str, ...], flags: JobFlags, *, lines: LineFlags, parameters: InferenceParameters, now: datetime
+    inputs: tuple[str, ...], flags: JobFlags, *, options: SpecOptions, parameters: InferenceParameters, now: datetime
 ) -> JobSpec:
-    """The spec that the flags ask for, every value checked alone. UsageError, BadUri. Reads the template file only."""
+    """The spec that the flags ask for, every value checked alone. UsageError, BadUri."""
     from batch.clock import rfc3339
     from batch.spec.engine_arguments import check_engine_args
+    from batch.spec.job_options import spec_fields
     from batch.spec.job_spec import JobSpec
     from batch.submission.prepare import UNNAMED, named
     from connectors.uri import parse_pattern, parse_uri
@@ -110,23 +97,9 @@ def job_spec(
         output=str(parse_uri(flags.output)),
         model=flags.model,
         created_at=rfc3339(now),
-        served_model_names=lines.served_model_name,
-        lora=adapters(lines.lora),
         engine=flags.engine,
-        engine_args=check_engine_args(flags.engine, once_each(flags.engine_arg)),
+        engine_args=check_engine_args(flags.engine, engine_arguments(flags.engine_arg)),
         parameters=parameters,
-        prompt_template=lines.prompt_template,
-        messages_template=read_messages_template(lines.messages_template),
-        id_field=lines.id_field,
-        carry=lines.carry,
-        row_model=lines.row_model,
-        on_invalid=flags.on_invalid,
-        max_failed_rows=flags.max_failed_rows,
-        deadline_s=flags.deadline,
-        row_timeout_s=flags.row_timeout,
-        journal_every_s=flags.journal_every,
-        deduplicate=flags.deduplicate,
-        order_by_prefix=flags.order_by_prefix,
-        output_format=flags.output_format,
+        **spec_fields(options),
     )
     return spec if flags.job_id else named(spec)

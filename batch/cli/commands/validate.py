@@ -12,21 +12,15 @@ import click
 
 from batch.cli.flags.common import global_options, output_option
 from batch.cli.flags.completion import files
-from batch.cli.flags.reading import (
-    LineFlags,
-    adapters,
-    line_options,
-    parameter_options,
-    read_messages_template,
-    take,
-    take_parameters,
-)
+from batch.cli.flags.job_options import line_options, take_options
+from batch.cli.flags.parameters import parameter_options, take_parameters
 from batch.cli.output.progress import Display, View, open_display
 from batch.phases import Phase
 
 if TYPE_CHECKING:
     from batch.planning.validation import Validation
     from batch.result import RowFailure
+    from batch.spec.job_options import SpecOptions
     from batch.spec.job_spec import JobSpec
     from batch.spec.parameters import InferenceParameters
 
@@ -53,7 +47,7 @@ def validate(inputs: tuple[str, ...], model: str | None, mode: str, **given: Any
     from batch.planning.validation import validate as check_lines
     from batch.submission.first_look import describe
 
-    spec = _spec(inputs, model, take(LineFlags, given), parameters=take_parameters(given))
+    spec = _spec(inputs, model, take_options(given), parameters=take_parameters(given))
     render = _failure_json if mode == "json" else describe
     display = open_display(sys.stderr, as_json=mode == "json")
     try:
@@ -79,7 +73,10 @@ def _show_read(display: Display, lines: int) -> None:
         display.show(View(Phase.SCANNING, message=f"{lines:,} lines read"), time.monotonic())
 
 
-def _spec(inputs: tuple[str, ...], model: str | None, lines: LineFlags, *, parameters: InferenceParameters) -> JobSpec:
+def _spec(
+    inputs: tuple[str, ...], model: str | None, options: SpecOptions, *, parameters: InferenceParameters
+) -> JobSpec:
+    from batch.spec.job_options import spec_fields
     from batch.spec.job_spec import JobSpec
     from connectors.uri import parse_pattern
 
@@ -89,14 +86,8 @@ def _spec(inputs: tuple[str, ...], model: str | None, lines: LineFlags, *, param
         output="memory://validate",
         model=model or NO_MODEL,
         created_at="",
-        served_model_names=lines.served_model_name,
-        lora=adapters(lines.lora),
         parameters=parameters,
-        prompt_template=lines.prompt_template,
-        messages_template=read_messages_template(lines.messages_template),
-        id_field=lines.id_field,
-        carry=lines.carry,
-        row_model=lines.row_model if model else "ignore",
+        **spec_fields(options if model else options | {"row_model": "ignore"}),
     )
 
 

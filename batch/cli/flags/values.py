@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from batch.errors import UsageError
 from batch.text import shortened
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
@@ -81,6 +82,15 @@ class FailureBudget(click.ParamType[str]):
         if not re.fullmatch(r"\d+|(\d{1,2}(\.\d+)?|100)%", text):
             self.fail(f"{value!r} is neither a number of rows such as 100 nor a share such as 5%.", param, ctx)
         return text
+
+
+def once_each(flag: str, pairs: tuple[tuple[str, str], ...], *, why: str) -> dict[str, str]:
+    """FLAG KEY=VALUE, several times, as a mapping. UsageError for a key given twice."""
+    names = [name for name, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{flag} {twice}: given twice; {why}.")
+    return dict(pairs)
 
 
 def read_json(text: str) -> object:
