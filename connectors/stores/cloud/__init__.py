@@ -8,12 +8,13 @@ import importlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from typing import BinaryIO, TypeVar
 
 from connectors.errors import Changed, NotFound, StoreError
 from connectors.stores.cloud.errors import meaning, vendor_errors
-from connectors.stores.cloud.service import Found, Page, Service, Timeouts
+from connectors.stores.cloud.service import Page, Service, Timeouts
 from connectors.stores.retry import Retry
 from connectors.stores.store import ObjectInfo, RangeFile, checked_content, checked_key
 from connectors.uri import Uri
@@ -83,18 +84,18 @@ class CloudStore:
     def head(self, key: str) -> ObjectInfo:
         bucket, name = self._place(key)
         found = self._call("head", key, lambda: self._service.head(bucket, name))
-        return ObjectInfo(key, found.size_bytes, found.etag, found.modified_at_s)
+        return replace(found, key=key)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         below = f"{self._uri.path}/" if self._uri.path else ""
-        found: list[Found] = []
+        found: list[ObjectInfo] = []
         token: str | None = ""
         while token is not None:
             page = self._page(prefix, below + prefix, token)
             found += page.objects
             token = page.next_token
         for each in sorted(found, key=lambda each: each.key):
-            yield ObjectInfo(each.key.removeprefix(below), each.size_bytes, each.etag)
+            yield replace(each, key=each.key.removeprefix(below))
 
     def delete(self, key: str) -> None:
         bucket, name = self._place(key)

@@ -12,7 +12,8 @@ from azure.core import MatchConditions
 from azure.core.exceptions import ResourceExistsError
 
 from connectors.stores.cloud.errors import status_of, vendor_errors
-from connectors.stores.cloud.service import Found, Page, Timeouts, finish
+from connectors.stores.cloud.service import Page, Timeouts, finish
+from connectors.stores.store import ObjectInfo
 
 _EXISTS = ("BlobAlreadyExists", "ConditionNotMet")
 
@@ -48,7 +49,7 @@ class AzureService:
                 return b""
             raise
 
-    def head(self, bucket: str, name: str) -> Found:
+    def head(self, bucket: str, name: str) -> ObjectInfo:
         request = self._blob(bucket, name).get_blob_properties(**self._options)
         found = finish(self._client.loop, request, self._timeouts.whole_s(0))
         if _is_folder(found):
@@ -85,9 +86,9 @@ class AzureService:
         return Page((), None)
 
 
-def _found(properties: Any) -> Found:
+def _found(properties: Any) -> ObjectInfo:
     written_at_s = properties.last_modified.timestamp()
-    return Found(properties.name, int(properties.size), properties.etag.strip('"'), written_at_s)
+    return ObjectInfo(properties.name, int(properties.size), properties.etag.strip('"'), written_at_s)
 
 
 def _is_folder(properties: Any) -> bool:

@@ -15,7 +15,8 @@ from gcsfs.core import GCSFileSystem
 
 from connectors.errors import Changed
 from connectors.stores.cloud.errors import status_of, vendor_errors
-from connectors.stores.cloud.service import Found, Page, Timeouts, finish
+from connectors.stores.cloud.service import Page, Timeouts, finish
+from connectors.stores.store import ObjectInfo
 
 _OBJECT = "b/{}/o/{}"
 
@@ -77,7 +78,7 @@ class GcsService:
             raise
         return bytes(content)
 
-    def head(self, bucket: str, name: str) -> Found:
+    def head(self, bucket: str, name: str) -> ObjectInfo:
         return _found(self._ask("GET", _OBJECT, bucket, name))
 
     def list_page(self, bucket: str, prefix: str, token: str) -> Page:
@@ -100,6 +101,6 @@ class GcsService:
         return answer
 
 
-def _found(described: dict[str, Any]) -> Found:
+def _found(described: dict[str, Any]) -> ObjectInfo:
     written_at_s = datetime.fromisoformat(described["timeCreated"]).timestamp()  # of this generation
-    return Found(described["name"], int(described["size"]), str(described["generation"]), written_at_s)
+    return ObjectInfo(described["name"], int(described["size"]), str(described["generation"]), written_at_s)

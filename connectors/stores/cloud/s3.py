@@ -6,7 +6,8 @@ from typing import Any
 from s3fs import S3FileSystem
 
 from connectors.stores.cloud.errors import status_of, vendor_errors
-from connectors.stores.cloud.service import Found, Page, Timeouts, finish
+from connectors.stores.cloud.service import Page, Timeouts, finish
+from connectors.stores.store import ObjectInfo
 
 
 class S3Service:
@@ -52,14 +53,14 @@ class S3Service:
                 return b""
             raise
 
-    def head(self, bucket: str, name: str) -> Found:
+    def head(self, bucket: str, name: str) -> ObjectInfo:
         found = self._ask("head_object", Bucket=bucket, Key=name)
-        return Found(name, int(found["ContentLength"]), str(found["ETag"]), found["LastModified"].timestamp())
+        return ObjectInfo(name, int(found["ContentLength"]), str(found["ETag"]), found["LastModified"].timestamp())
 
     def list_page(self, bucket: str, prefix: str, token: str) -> Page:
         following = {"ContinuationToken": token} if token else {}
         page = self._ask("list_objects_v2", Bucket=bucket, Prefix=prefix, **following)
-        objects = [Found(each["Key"], int(each["Size"]), str(each["ETag"])) for each in page.get("Contents", ())]
+        objects = [ObjectInfo(each["Key"], int(each["Size"]), str(each["ETag"])) for each in page.get("Contents", ())]
         # A name that ends so is a console's picture of a folder.
         kept = tuple(each for each in objects if not each.key.endswith("/"))
         return Page(kept, page.get("NextContinuationToken"))

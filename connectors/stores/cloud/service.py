@@ -5,6 +5,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from connectors.stores.store import ObjectInfo
+
 T = TypeVar("T")
 
 
@@ -25,22 +27,10 @@ class Timeouts:
         return self.connect_s + self.read_s + size_bytes / self.slowest_bytes_per_s
 
 
-class Found(NamedTuple):
-    """An object: its name in the bucket, its size, and the version that `etag` of a read refers to.
-
-    `modified_at_s`: when the service wrote that version, by its own clock.
-    """
-
-    key: str
-    size_bytes: int
-    etag: str
-    modified_at_s: float | None = None
-
-
 class Page(NamedTuple):
-    """Some objects of a listing, and what to ask with for the next ones; None after the last."""
+    """Some objects of a listing, by their names in the bucket, and what to ask with for more; None after the last."""
 
-    objects: tuple[Found, ...]
+    objects: tuple[ObjectInfo, ...]
     next_token: str | None
 
 
@@ -53,7 +43,7 @@ class Service(Protocol):
     def read(self, bucket: str, name: str, *, span: tuple[int, int] | None = None, etag: str | None = None) -> bytes:
         """The object, or its bytes in [start, end), none past its end. With etag only of that version."""
 
-    def head(self, bucket: str, name: str) -> Found:
+    def head(self, bucket: str, name: str) -> ObjectInfo:
         """Size and version."""
 
     def list_page(self, bucket: str, prefix: str, token: str) -> Page:
