@@ -12,7 +12,7 @@ GPU_SIZES ?= --max-num-seqs 1024 --max-num-batched-tokens 16384
 # Most tests of whole jobs wait: for Ray, for a process to end. tests/conftest.py says which of them stay together; these
 # groups begin in the order of their folders, chaos and e2e before units, so that no long one is left at the end.
 WORKERS ?= 3
-IN_PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+IN_PARALLEL := -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test check fix house bench bench-gpu chaos test-long

@@ -13,14 +13,20 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 
+EXACT = 2**53
+"""Integers up to here are floats, too."""
+
+
 def as_integer(value: object) -> int | None:
     """Return the integer that a value is: 16.0, "16" and "16.0" are 16, true is 1."""
     return value if type(value) is int else _read(int, value)
 
 
 def as_number(value: object) -> float | None:
-    """Return the number that a value is: "0.5" is 0.5, false is 0.0."""
-    return value if type(value) is float or type(value) is int else _read(float, value)
+    """Return the number that a value is: "0.5" is 0.5, false is 0.0, a long integer the nearest float."""
+    is_exact = type(value) is int and abs(value) <= EXACT
+    number: float | None = value if is_exact or type(value) is float else _read(float, value)
+    return number
 
 
 def as_truth(value: object) -> bool | None:

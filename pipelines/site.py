@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ENGINES_END_WITHIN_S = 5.0
+JOB_ENDS_WITHIN_S = 30.0
+"""How long the engine processes may take to be rid of a job: Ray ends its actors one after the other."""
 
 
 class Site:
@@ -63,10 +65,10 @@ class Site:
             self.pool.begin_job(claim, config, expected.most)
         return expected
 
-    def job_is_over(self) -> None:
+    def job_is_over(self, within_s: float = JOB_ENDS_WITHIN_S) -> None:
         """Return when no engine process has a job, so that the next one finds them parked."""
         if self.pool is not None:
-            self.pool.end_job(ENGINES_END_WITHIN_S)
+            self.pool.end_job(within_s)
 
     def close(self) -> None:
         """End the engines that wait for a job."""

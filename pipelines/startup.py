@@ -15,7 +15,7 @@ from batch.planning.plan import Plan
 from batch.records.objects import Epoch
 from pipelines.attempt.heartbeat import JobStopped
 from pipelines.processes import job_log
-from pipelines.site import Site
+from pipelines.site import ENGINES_END_WITHIN_S, Site
 
 if TYPE_CHECKING:
     from pipelines.cluster.connect import Replicas
@@ -99,4 +99,4 @@ class Startup:
         """Have the prestarted engine keep its answers, which belong to the ledger."""
         if self._prestarted is not None:
             self._prestarted.dismiss()
-            self._site.job_is_over()
+            self._site.job_is_over(ENGINES_END_WITHIN_S)

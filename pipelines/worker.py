@@ -28,7 +28,7 @@ from batch.machine.launcher import log_path
 from batch.records.objects import Exit
 from connectors.errors import InputError, StoreError
 from connectors.stores.registry import torn_files
-from connectors.stores.retry import be_patient
+from connectors.stores.retry import be_patient, retries
 from pipelines.attempt.heartbeat import Pulse
 from pipelines.processes import job_log
 from pipelines.run import run
@@ -123,6 +123,7 @@ def attend(
     `on_lost` is called, from another thread, when another attempt has the job. `moves_log`: standard output is not the
     job's log yet, and becomes it.
     """
+    retries_before = retries()
     job = JobStore.open(uri)
     spec = job.spec()  # before anything is written: an output that was deleted stays so
     job.probe(uuid4().hex)
@@ -142,7 +143,8 @@ def attend(
     site.on_death = partial(_leave_dead, lease)
     try:
         startup = Startup(job, lease.epoch, site, replicas=replicas, log=log)
-        with Pulse(job, lease, clock=clock, on_lost=partial(on_lost, lease)) as pulse:
+        on_lost_lease = partial(on_lost, lease)
+        with Pulse(job, lease, clock=clock, on_lost=on_lost_lease, retries_before=retries_before) as pulse:
             manifest = run(job, lease.epoch, pulse, startup)
         lease.end(Exit.FINISHED, manifest.state)
     except BaseException as error:

@@ -1,8 +1,12 @@
 """What all tests share: the stores' fixtures, an interrupt that commands can hear, and which stay together."""
 
 import signal
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ["stores"]
 
@@ -11,16 +15,29 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, those of one file stay together, with what they start.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Say which tests stay together where several processes share them."""
+    return FilesTogether(config, log)
 
-    Engines of vLLM take every core, so two at a time gain nothing: all their tests are one group, which begins first.
+
+class FilesTogether(LoadScopeScheduling):
+    """The tests of one file stay together, with what they start; and all files of tests that start vLLM.
+
+    An engine of vLLM takes every core, so that two at a time gain nothing.
     """
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("vllm" if _starts_vllm(item) else item.path.stem))
-    items.sort(key=lambda item: not _starts_vllm(item))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "vllm" if _starts_vllm(file) else file
 
 
-def _starts_vllm(item: pytest.Item) -> bool:
-    return item.get_closest_marker("vllm") is not None and item.path.parent.name in ("e2e", "chaos")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest group."""
+    items.sort(key=lambda item: not _starts_vllm(item.nodeid.partition("::")[0]))
+
+
+@cache
+def _starts_vllm(file: str) -> bool:
+    path = Path(__file__).parents[1] / file
+    return path.parent.name in ("e2e", "chaos") and "pytest.mark.vllm" in path.read_text(encoding="utf-8")

@@ -41,10 +41,12 @@ class Pulse:
     """Renews the lease every 2 s with the job's progress, and ends the job at its deadline or error budget.
 
     A context manager; once entered, its thread is the only one that writes heartbeats. `on_lost` is called once, from
-    that thread, when another attempt has the job.
+    that thread, when another attempt has the job. `retries_before`: those of this process that earlier jobs had.
     """
 
-    def __init__(self, job: JobStore, lease: Lease, *, clock: Clock, on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self, job: JobStore, lease: Lease, *, clock: Clock, on_lost: Callable[[], None], retries_before: int = 0
+    ) -> None:
         self._job, self._lease, self._clock, self._on_lost = job, lease, clock, on_lost
         self._spec = job.spec()
         self._phase = Phase.SCANNING
@@ -53,7 +55,7 @@ class Pulse:
         self._fold = ProgressFold(0, self._so_far)
         self._plan: Plan | None = None
         self._logged_at_s = clock.monotonic()
-        self._retries_before = retries()  # of this process, which may have had other jobs
+        self._retries_before = retries_before
         self._stop: Stop | None = None
         self._is_heeded = True
         self._refusal: BatchError | None = None

@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from threading import Event, Thread
 from typing import Any, NoReturn, TypeAlias
@@ -24,6 +24,7 @@ from batch.jobs.store import JobStore, Standing
 from batch.records.objects import Commit, Epoch
 from batch.spec.engine_config import EngineConfig
 from connectors.errors import StoreError
+from connectors.stores.retry import retries
 from pipelines.engines.base import Engine, EngineDead
 from pipelines.errors import Ours, first_line, root_cause, unforeseen
 from pipelines.processes.reaper import FINISHES, Reaper
@@ -96,6 +97,7 @@ class JobService:
         self._asked = asked
         self._engine_of = engine_of
         self._reaper = reaper
+        self._retries_before = retries()  # of the jobs that this process had before
         self._job: JobStore
         self._runner: ShardRunner | None = None
         self._begun: dict[int, asyncio.Task[Commit]] = {}
@@ -208,7 +210,9 @@ class JobService:
                 stop = await asyncio.to_thread(self._job.stop)
                 if stop is not None:
                     runner.stop(stop)
-                await asyncio.to_thread(self._job.report_engine, runner.report())
+                report = runner.report()
+                report = replace(report, retries=report.retries - self._retries_before)
+                await asyncio.to_thread(self._job.report_engine, report)
                 now_s = loop.time()
                 if now_s - kept_at >= self._job.spec().journal_every_s:
                     await runner.keep_answers()

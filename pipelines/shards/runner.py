@@ -112,7 +112,6 @@ class ShardRunner:
         self._patience = Patience()
         self._lining_up = asyncio.Lock()
         self._open: dict[int, OpenShard] = {}
-        self._retries_before = retries()
         self._tries = count()  # a shard tried twice must not meet its own part
         self._blame = CrashBlame(past, shares_answers=self._spec.deduplicate)
         self._segments = count()
@@ -173,7 +172,7 @@ class ShardRunner:
             self._name,
             phase=Phase.RUNNING if engine is not None else Phase.STARTING_ENGINE,
             open={str(i): opened.tally() for i, opened in self._open.items()},
-            retries=retries() - self._retries_before,
+            retries=retries(),
             in_flight=len(self._in_flight),
             in_line=len(self._in_line),
             load=load_of(engine),

@@ -21,7 +21,7 @@ from pipelines.seams import SEAMS
 pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(300)]
 
 CACHE_BYTES = 2 << 30
-ROWS = 300
+ROWS = 1_000
 ARGUMENTS = {"dtype": "float32", "max_model_len": 512, "kv_cache_memory_bytes": CACHE_BYTES}
 WITHOUT = {"BATCHCTL_SEAMS": "off"}
 

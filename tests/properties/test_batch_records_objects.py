@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batch.phases import Phase
 from batch.records.objects import (
     Commit,
     CorruptRecord,
@@ -28,7 +29,7 @@ RECORDS = st.one_of(
     ),
     st.builds(
         Heartbeat,
-        *(COUNT, COUNT, TEXT, TEXT),
+        *(COUNT, COUNT, TEXT, st.sampled_from(Phase)),
         st.builds(Progress, *([COUNT] * 5), *([SPEED] * 3), st.none() | SPEED, TEXT),
     ),
     st.builds(

@@ -18,7 +18,7 @@ from batch.planning.plan import Plan
 from batch.records.objects import CorruptRecord, EngineReport, Epoch, Heartbeat, Progress, Stop, StopState, Tally
 from connectors.errors import Unavailable
 from connectors.stores.registry import open_store
-from connectors.stores.retry import Retry
+from connectors.stores.retry import Retry, retries
 from pipelines.attempt.heartbeat import JobStopped, Pulse, limit_passed
 
 CREATED = datetime(2026, 1, 31, 11, 0, tzinfo=UTC)
@@ -99,7 +99,7 @@ def test_the_heartbeat_counts_the_retries_of_the_worker_and_of_its_engines() -> 
     job = planned_job(rows(3))
     lease = claim(job, HOLDER, clock=FakeClock())
     try_thrice()  # of the job that this process had before
-    pulse = Pulse(job, lease, clock=FakeClock(), on_lost=lambda: None)
+    pulse = Pulse(job, lease, clock=FakeClock(), on_lost=lambda: None, retries_before=retries())
     pulse.planned(planned(job))
     for name, count in (("a", 2), ("b", 5)):
         job.report_engine(EngineReport(1, name, Phase.RUNNING, {}, count))
