@@ -24,8 +24,11 @@ def as_integer(value: object) -> int | None:
 
 def as_number(value: object) -> float | None:
     """Return the number that a value is: "0.5" is 0.5, false is 0.0, a long integer the nearest float."""
-    is_exact = type(value) is int and abs(value) <= EXACT
-    number: float | None = value if is_exact or type(value) is float else _read(float, value)
+    if type(value) is float:
+        return value
+    if type(value) is int and abs(value) <= EXACT:
+        return value
+    number: float | None = _read(float, value)
     return number
 
 
