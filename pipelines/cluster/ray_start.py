@@ -120,9 +120,9 @@ def _hold(engines: int, limit_s: float, started: Future[None], on_death: Callabl
         started.set_exception(error)
         return
     started.set_result(None)
-    if seams.RAY_DEATH.holds():
-        on_death(_obituary(*_await_death()))
-    Event().wait()  # for the end of this process
+    if not seams.RAY_DEATH.holds():
+        Event().wait()  # for the end of this process
+    on_death(_obituary(*_await_death()))  # and this thread ends, with what is left of the cluster
 
 
 @contextmanager
