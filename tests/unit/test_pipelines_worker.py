@@ -27,7 +27,7 @@ from connectors.stores.registry import open_store
 from pipelines.attempt.heartbeat import JobStopped, Pulse
 from pipelines.run import plan_job
 from pipelines.site import Site
-from pipelines.worker import attend
+from pipelines.worker import attend, parse_order
 
 WORKER = (sys.executable, "-m", "pipelines.worker")
 CLOSING = Closing(ENGINE, 1, "2026-01-31T11:00:00.000000Z", "2026-01-31T12:00:00.000000Z")
@@ -217,3 +217,16 @@ def test_a_foreground_worker_leaves_when_its_parent_does_and_takes_nothing_over(
 
     assert worker.wait(20) == 130
     assert job.epoch_numbers() == [1]
+
+
+@pytest.mark.parametrize(
+    ("line", "order"),
+    [
+        (b'{"job": "file:///out"}\n', ("file:///out", None)),
+        (b'{"job": "file:///out", "replicas": null}', ("file:///out", None)),
+        (b'{"job": "file:///out", "replicas": "1:4"}', ("file:///out", "1:4")),
+        (b'{"job": "file:///out", "replicas": 2}', ("file:///out", "2")),
+    ],
+)
+def test_an_order_names_a_job_and_maybe_its_engines(line: bytes, order: tuple[str, str | None]) -> None:
+    assert parse_order(line) == order
