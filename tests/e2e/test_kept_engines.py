@@ -23,7 +23,7 @@ from batch.spec.parameters import InferenceParameters
 from pipelines.models import ARITHMETIC_MODEL
 from pipelines.models.questions import held_out_questions
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
 GONE_WITHIN_S = 20.0
 ARGUMENTS = {"dtype": "float32", "max_model_len": 512}

@@ -12,7 +12,7 @@ from vllm_runs import ADD_TOOL, ANSWER_SCHEMA, comparable
 
 from pipelines.models.questions import held_out_questions
 
-pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(600)]
 
 SCRIPT = Path(__file__).parent.parent / "plain_chats.py"
 QUESTION = "What is 12 + 30?"
@@ -89,7 +89,7 @@ def answered() -> dict[str, Any]:
         env=os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1"},
         stdout=subprocess.PIPE,
         text=True,
-        timeout=240,
+        timeout=480,
         check=True,
     )
     lines = [json.loads(line) for line in process.stdout.splitlines() if line.startswith("{")]

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.vllm
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_python_session_answers_every_question(tmp_path: Path) -> None:
     (session,) = blocks(ROOT / "README.md", "python")
     printed = subprocess.run(
@@ -24,7 +24,7 @@ def test_python_session_answers_every_question(tmp_path: Path) -> None:
         check=True,
         stdout=subprocess.PIPE,
         text=True,
-        timeout=290,
+        timeout=580,
     ).stdout
     custom_ids, answers = zip(*(line.split(maxsplit=1) for line in printed.splitlines()), strict=True)
     assert [custom_id.rpartition(":")[2] for custom_id in custom_ids] == ["1", "2", "3"]

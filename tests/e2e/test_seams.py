@@ -18,7 +18,7 @@ from pipelines.models import ARITHMETIC_MODEL
 from pipelines.models.questions import held_out_questions
 from pipelines.seams import SEAMS
 
-pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(600)]
 
 CACHE_BYTES = 2 << 30
 ROWS = 1_000
