@@ -148,6 +148,7 @@ def attend(
             manifest = run(job, lease.epoch, pulse, startup)
         lease.end(Exit.FINISHED, manifest.state)
     except BaseException as error:
+        _hear_nothing()
         if lease.lost:
             raise JobHeld(f"Attempt {lease.epoch.number} has lost the job: {lease.standing.value}.") from None
         _record_end(lease, error)
@@ -167,6 +168,13 @@ def _prepare_process() -> None:
         signal.signal(number, _interrupt)
 
 
+def _hear_nothing() -> None:
+    """No signal breaks off the last words: a terminal's Ctrl-C arrives twice, from it and from the command."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _own_output() -> TextIO:
     """Return what was the standard output, which becomes that of the jobs' logs: until there is one, standard error."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -176,8 +184,6 @@ def _own_output() -> TextIO:
 
 def _record_end(lease: Lease, error: BaseException) -> None:
     """Leave the attempt's last words, so that the next one need not wait for silence."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
-        signal.signal(number, signal.SIG_IGN)  # a terminal's Ctrl-C arrives twice: from it and from the command
     resumable = not isinstance(error, InputError) and getattr(error, "resumable", True)
     if isinstance(error, KeyboardInterrupt):
         how, message = Exit.INTERRUPTED, "Interrupted; the same command resumes."

@@ -119,6 +119,7 @@ async def _readable(connection: Connection) -> None:
         await ready.wait()
     finally:
         loop.remove_reader(connection.fileno())
+        os.set_blocking(connection.fileno(), True)  # the loop has changed that, and what comes next comes in two pieces
 
 
 def as_start_failure(error: Exception) -> Ours:

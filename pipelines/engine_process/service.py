@@ -38,7 +38,9 @@ JOB_OVER_EXIT = 0
 ENGINE_DEAD_EXIT = 17
 WATCH_INTERVAL_S = 1.0
 KEEP_WITHIN_S = 3.0
-"""How long a process may outlive its actor to keep what it has answered, or take to be rid of its job."""
+"""How long a process may outlive its actor to keep what it has answered."""
+DROP_WITHIN_S = 20.0
+"""How long the rows of a job that is over may take to leave an engine that is to be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,11 @@ class JobService:
         if not self._assignment.keep_warm_s:
             os._exit(JOB_OVER_EXIT)
         loop.call_soon_threadsafe(self._over.set)
-        if not self._dropped.wait(KEEP_WITHIN_S):
+        if not self._dropped.wait(DROP_WITHIN_S):
+            logger.warning(
+                "the rows of a job that is over have not left the engine within %g s: it ends", DROP_WITHIN_S
+            )
+            logging.shutdown()
             os._exit(JOB_OVER_EXIT)
 
     async def _keep_last(self, opening: "asyncio.Future[ShardRunner]") -> None:

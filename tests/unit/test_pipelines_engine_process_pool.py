@@ -4,11 +4,13 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator
+from multiprocessing import Pipe
 from pathlib import Path
 
 import orjson
 import pyarrow as pa
 import pytest
+import uvloop
 from answer_server import AnswerServer
 from attempts import check_gone
 from engines import ids, planned_job, rows
@@ -24,7 +26,7 @@ from connectors.stores.registry import open_store
 from pipelines.cluster.actor import EngineActor
 from pipelines.engine_process import pool
 from pipelines.engine_process.pool import Pool, PoolAddress
-from pipelines.engine_process.process import PRESTARTED_TITLE
+from pipelines.engine_process.process import PRESTARTED_TITLE, _readable
 from pipelines.engine_process.service import TITLE, Assignment
 from pipelines.shards.journal import read_past
 
@@ -223,3 +225,17 @@ def test_a_host_ends_with_the_connection_of_its_actor(hosts: PoolAddress, tmp_pa
     connection.close()
 
     check_gone(lambda: [host] if host.is_alive else [], GONE_WITHIN_S)
+
+
+def test_a_parked_process_waits_for_both_pieces_of_what_it_is_handed() -> None:
+    """An assignment and its connection are sent one after the other; the loop leaves descriptors that do not wait."""
+    pool_side, process_side = Pipe()
+
+    async def park() -> None:
+        pool_side.send(b"an assignment")
+        await _readable(process_side)
+
+    uvloop.run(park())
+
+    assert process_side.recv() == b"an assignment"
+    assert os.get_blocking(process_side.fileno())
