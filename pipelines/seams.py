@@ -26,7 +26,7 @@ class Unexpected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Seam:
-    """`place`: the module that has it, with its `probe`, `module:function`; `why`: what was gained, as measured."""
+    """`probe`: `module:function`, next to the seam's code; `why`: what was gained, as measured."""
 
     name: str
     vendor: str

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
     except (BatchError, StoreError, InputError) as error:
         sys.stderr.write(f"{error}\n")
-        return getattr(error, "exit_code", ExitCode.FAILED)
+        return _exit_code(error)
 
 
 def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -97,7 +97,7 @@ def serve_order(line: bytes, site: Site) -> dict[str, object]:
         uri, replicas = parse_order(line)
         code = attend(uri, site, replicas=replicas, on_lost=_drop_lost, moves_log=True)
     except (BatchError, StoreError, InputError) as error:
-        return {"job": uri, "exit_code": int(getattr(error, "exit_code", ExitCode.FAILED)), "message": str(error)}
+        return {"job": uri, "exit_code": _exit_code(error), "message": str(error)}
     except Exception as error:  # noqa: BLE001 - the job's end, told in its log; the next one has nothing to do with it
         return {"job": uri, "exit_code": int(ExitCode.FAILED), "message": f"{type(error).__name__}: {error}"}
     return {"job": uri, "exit_code": int(code), "message": ""}
@@ -157,6 +157,10 @@ def attend(
             raise
         manifest = ended  # the interruption came when all was done but the tidying
     return manifest.exit_code
+
+
+def _exit_code(error: BatchError | StoreError | InputError) -> int:
+    return int(getattr(error, "exit_code", ExitCode.FAILED))
 
 
 def _prepare_process() -> None:

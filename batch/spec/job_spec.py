@@ -14,6 +14,7 @@ import orjson
 
 from batch.errors import UsageError
 from batch.spec.engine_config import EngineConfig, EngineValue
+from batch.spec.job_options import OPTIONS
 from batch.spec.parameters import InferenceParameters
 
 FORMAT = 1
@@ -34,11 +35,6 @@ _NOT_IDENTITY = frozenset(
 )
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FAILED_ROWS = re.compile(r"\d+|\d+(\.\d+)?%")
-_CHOICES = {
-    "row_model": ("check", "ignore"),
-    "on_invalid": ("quarantine", "fail"),
-    "output_format": ("jsonl", "parquet"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +94,9 @@ class JobSpec:
             raise UsageError("no input: name at least one file, folder or pattern")
         if not self.model:
             raise UsageError("no model: name one with --model")
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise UsageError(f"{name}={getattr(self, name)!r}: expected {' or '.join(allowed)}")
+        for name, option in OPTIONS.items():
+            if option.choices and getattr(self, name) not in option.choices:
+                raise UsageError(f"{name}={getattr(self, name)!r}: expected {' or '.join(option.choices)}")
         if self.prompt_template is not None and self.messages_template is not None:
             raise UsageError("a prompt template and a messages template: give one of them")
         self._check_limits()

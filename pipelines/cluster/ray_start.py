@@ -61,7 +61,8 @@ class JobConfig(ray.job_config.JobConfig):
     """As Ray's own, but the folder that the user stands in is nobody's package: no actor looks for modules there."""
 
     def _runtime_env_has_working_dir(self) -> bool:
-        return seams.RAY_SAFE_PATH.holds()  # the only thing that keeps Ray from putting it before all other places
+        # True is the only thing that keeps Ray from putting it before all other places.
+        return seams.RAY_SAFE_PATH.holds() or bool(super()._runtime_env_has_working_dir())
 
 
 def plain_text() -> ray.LoggingConfig:

@@ -107,6 +107,8 @@ class Pool:
     def __init__(self) -> None:
         self._claim: Epoch | None = None
         self._has_job = True
+        self._loaded = ""
+        """What the engines of the current job have loaded; a pool of one job alone need not know."""
         self._key = secrets.token_bytes()
         self._listener = Listener(family="AF_UNIX", backlog=ASKING_AT_ONCE, authkey=self._key)
         self.address = PoolAddress(str(self._listener.address), self._key)
@@ -136,7 +138,8 @@ class Pool:
         What is parked and does not suit a job of so many such engines is ended first, so that its memory is free. The
         libraries of these are imported, where they are not.
         """
-        wanted = (loaded(config), replicas)
+        self._loaded = loaded(config)
+        wanted = (self._loaded, replicas)
         self._end(one for one in self._look() if one.is_parked and (one.suit.engine, one.suit.replicas) != wanted)
         import_libraries(config)
         self._claim, self._has_job = claim, True
@@ -167,7 +170,7 @@ class Pool:
 
     def _connect(self, environment: Mapping[str, str], assignment: Assignment) -> Connection:
         """Return the connection to a process that has the assignment: one that is parked, else a new one."""
-        suit = Suit(loaded(assignment.config), assignment.replicas, environment.get(VISIBLE_GPUS))
+        suit = Suit(self._loaded, assignment.replicas, environment.get(VISIBLE_GPUS))
         ours, its = Pipe()
         with its, self._guard:
             if not self._hand_over(suit, assignment, its):

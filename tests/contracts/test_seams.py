@@ -36,7 +36,7 @@ CHANGED = [
     ("grammars", "vllm.v1.core.sched.scheduler:Scheduler.update_from_output"),
     ("fast-chat", "vllm.entrypoints.openai.chat_completion.serving:OpenAIServingChat.__init__"),
     ("fast-chat", "vllm.v1.engine.async_llm:AsyncLLM.add_request"),
-    ("cpu-kernels", "vllm.config.kernel:IrOpPriorityConfig"),
+    ("cpu-kernels", "vllm.ir.op:IrOp.register_impl"),
     ("cpu-cache", "vllm.v1.worker.gpu_worker:Worker.initialize_from_config"),
     ("ray-one-machine", "ray.data._internal.execution.streaming_executor:StreamingExecutor.execute"),
     ("ray-one-machine", "ray.data._internal.stats:_StatsManager.update_execution_metrics"),
@@ -72,8 +72,6 @@ def test_a_vendor_that_has_changed_is_noticed(name: str, changed: str, monkeypat
 
     with monkeypatch.context() as patched:
         patched.delattr(owner, attribute)
-        if attribute == "IrOpPriorityConfig":
-            patched.setattr("pipelines.engines.vllm.cpu.kernels.IrOpPriorityConfig", object)
 
         assert seam.problem() != ""
 
