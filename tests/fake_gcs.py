@@ -8,6 +8,7 @@ from itertools import count
 from typing import Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
+BLOCK_BYTES = 256 << 10  # What a resumable upload is kept in, but for its end.
 PAGE_OBJECTS = 3  # Small, so that listings have several pages.
 
 
@@ -23,6 +24,7 @@ class FakeGcs(ThreadingHTTPServer):
         self.bucket = bucket
         self.objects: dict[str, tuple[int, bytes]] = {}
         self.made: dict[str, str] = {}
+        self.uploads: dict[str, tuple[str, bytearray]] = {}
         self.generations = count(1001)
         self.lock = threading.Lock()
 
@@ -40,7 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: FakeGcs
 
-    def _handle(self) -> None:
+    def _handle(self) -> None:  # noqa: C901 - one table of all requests
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlsplit(self.path)
         asked = {name: values[0] for name, values in parse_qs(url.query).items()}
@@ -49,14 +51,14 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             if bucket != self.server.bucket:
                 self._fail(404)
+            elif not name and "upload_id" in asked:
+                self._go_on(asked["upload_id"], body)
             elif not name:
                 self._list(asked)
             elif asked.get("ifGenerationMatch", str(self._generation(name))) != str(self._generation(name)):
                 self._fail(412)
             elif self.command == "POST":
-                self.server.objects[name] = (next(self.server.generations), body)
-                self.server.made[name] = datetime.now(UTC).isoformat()
-                self._answer(200, json.dumps(self._describe(name)).encode())
+                self._upload(name, body, asked)
             elif name not in self.server.objects:
                 self._fail(404)
             elif self.command == "DELETE":
@@ -67,7 +69,40 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._answer(200, json.dumps(self._describe(name)).encode())
 
-    do_GET = do_POST = do_DELETE = _handle  # noqa: N815 (names given by http.server)
+    def _upload(self, name: str, body: bytes, asked: dict[str, str]) -> None:
+        if asked["uploadType"] != "resumable":
+            return self._store(name, body)
+        upload = f"u{next(self.server.generations)}"
+        self.server.uploads[upload] = (name, bytearray())
+        place = f"{self.server.endpoint}/upload/storage/v1/b/{self.server.bucket}/o?upload_id={upload}"
+        return self._answer(200, b"", Location=place)
+
+    def _store(self, name: str, content: bytes) -> None:
+        self.server.objects[name] = (next(self.server.generations), content)
+        self.server.made[name] = datetime.now(UTC).isoformat()
+        self._answer(200, json.dumps(self._describe(name)).encode())
+
+    def _go_on(self, upload: str, body: bytes) -> None:
+        """A part of a resumable upload: whole blocks until the total is told, its condition judged at the end."""
+        if self.command == "DELETE":
+            self.server.uploads.pop(upload, None)
+            return self._fail(499)
+        if upload not in self.server.uploads:
+            return self._fail(404)
+        name, content = self.server.uploads[upload]
+        span, total = self.headers["Content-Range"].removeprefix("bytes ").split("/")
+        start = int(span.partition("-")[0])
+        fresh = body[len(content) - start :]
+        if total == "*":
+            content += fresh[: len(fresh) // BLOCK_BYTES * BLOCK_BYTES]
+            return self._answer(308, b"", Range=f"bytes=0-{len(content) - 1}")
+        content += fresh
+        assert len(content) == int(total)
+        if name in self.server.objects and self.server.objects[name][1] != content:
+            return self._fail(412)
+        return self._store(name, bytes(content))
+
+    do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 (names given by http.server)
 
     def _generation(self, name: str) -> int:
         return self.server.objects.get(name, (0, b""))[0]
@@ -98,8 +133,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _fail(self, status: int) -> None:
         self._answer(status, json.dumps({"error": {"code": status, "message": "refused"}}).encode())
 
-    def _answer(self, status: int, content: bytes) -> None:
+    def _answer(self, status: int, content: bytes, **headers: str) -> None:
         self.send_response_only(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

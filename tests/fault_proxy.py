@@ -31,11 +31,11 @@ class FaultProxy(ThreadingHTTPServer):
         self.suffered = 0
         self.is_away = False
         """Every call is broken off."""
-        self._planned: dict[str, deque[Fault]] = {}
+        self._planned: dict[str, deque[Fault | None]] = {}
         self._chance: random.Random | None = None
         self._share = 0.0
 
-    def plan(self, method: str, *faults: Fault) -> None:
+    def plan(self, method: str, *faults: Fault | None) -> None:
         self._planned.setdefault(method, deque()).extend(faults)
 
     def sprinkle(self, share: float, chance: random.Random) -> None:

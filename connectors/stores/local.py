@@ -8,7 +8,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -41,10 +41,12 @@ class LocalStore:
         return LocalStore, (self._uri,)
 
     def create(self, key: str, content: bytes) -> bool:
-        content = checked_content(key, content)
+        return self.create_from(key, (content,))
+
+    def create_from(self, key: str, chunks: Iterable[bytes]) -> bool:
         with self._mapped(key):
             path = self._writable_path(key)
-            with _written(path.parent, content) as name_it:
+            with _written(path.parent, _checked_chunks(key, chunks)) as name_it:
                 try:
                     name_it(path)
                 except FileExistsError:
@@ -61,7 +63,7 @@ class LocalStore:
         with self._mapped(key):
             path = self._writable_path(key)
             temporary = _temporary_name(path.parent)
-            with _written(path.parent, content) as name_it:
+            with _written(path.parent, (content,)) as name_it:
                 try:
                     name_it(temporary)
                     temporary.rename(path)
@@ -183,8 +185,8 @@ def _etag(status: os.stat_result) -> str:
 
 
 @contextmanager
-def _written(directory: Path, content: bytes) -> Iterator[Callable[[Path], None]]:
-    """Write the content durably to a file without a name, which a crash leaves nothing of.
+def _written(directory: Path, chunks: Iterable[bytes]) -> Iterator[Callable[[Path], None]]:
+    """Write the chunks durably to a file without a name, which a crash leaves nothing of.
 
     Yields what gives it one, in the directory: FileExistsError where that is taken. Where the file system has no such
     files, it has a temporary name meanwhile.
@@ -194,11 +196,11 @@ def _written(directory: Path, content: bytes) -> Iterator[Callable[[Path], None]
     except OSError as error:
         if error.errno not in _NO_UNNAMED_FILES:
             raise
-        with _written_by_name(directory, content) as name_it:
+        with _written_by_name(directory, chunks) as name_it:
             yield name_it
         return
     try:
-        _write_durably(descriptor, content)
+        _write_durably(descriptor, chunks)
         # With a descriptor of a directory Python asks for linkat, which follows this link to the file.
         yield lambda path: os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
     finally:
@@ -206,11 +208,11 @@ def _written(directory: Path, content: bytes) -> Iterator[Callable[[Path], None]
 
 
 @contextmanager
-def _written_by_name(directory: Path, content: bytes) -> Iterator[Callable[[Path], None]]:
+def _written_by_name(directory: Path, chunks: Iterable[bytes]) -> Iterator[Callable[[Path], None]]:
     temporary = _temporary_name(directory)
     try:
         with temporary.open("xb", buffering=0) as file:
-            _write_durably(file.fileno(), content)
+            _write_durably(file.fileno(), chunks)
         yield lambda path: path.hardlink_to(temporary)
     finally:
         temporary.unlink(missing_ok=True)
@@ -220,11 +222,22 @@ def _temporary_name(directory: Path) -> Path:
     return directory / (_TEMPORARY_PREFIX + secrets.token_hex(8))
 
 
-def _write_durably(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
+def _write_durably(descriptor: int, chunks: Iterable[bytes]) -> None:
+    for chunk in chunks:
+        view = memoryview(chunk)
+        while view:
+            view = view[os.write(descriptor, view) :]
     os.fsync(descriptor)
+
+
+def _checked_chunks(key: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The chunks as they come; ValueError at their end when they held no byte."""
+    size_bytes = 0
+    for chunk in chunks:
+        size_bytes += len(chunk)
+        yield chunk
+    if not size_bytes:
+        checked_content(key, b"")
 
 
 def _read_exactly(descriptor: int, size_bytes: int) -> bytes:

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -43,6 +43,9 @@ class MemoryStore:
                 return False
             self._shelf.contents[full] = bytes(content)
             return True
+
+    def create_from(self, key: str, chunks: Iterable[bytes]) -> bool:
+        return self.create(key, b"".join(chunks))
 
     def put(self, key: str, content: bytes) -> None:
         with self._shelf.lock:

@@ -1,7 +1,7 @@
-"""The Store protocol: six verbs over objects under one root. Knows nothing of what the objects mean."""
+"""The Store protocol: a few verbs over objects under one root. Knows nothing of what the objects mean."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
@@ -40,6 +40,12 @@ class Store(Protocol):
 
     def create(self, key: str, content: bytes) -> bool:
         """Put if absent, atomically and durably. False: something stands there. ValueError if content is empty."""
+
+    def create_from(self, key: str, chunks: Iterable[bytes]) -> bool:
+        """As `create`, of content that comes in chunks and need not fit into memory; they are read once.
+
+        What the chunks raise goes through, and nothing stands there then. ValueError when they hold no byte.
+        """
 
     def put(self, key: str, content: bytes) -> None:
         """Overwrite atomically: a reader sees the old content or the new, never a part."""
@@ -80,6 +86,18 @@ def checked_content(key: str, content: bytes) -> bytes:
     if not content:
         raise ValueError(f"create of {key!r} needs a non-empty content")
     return content
+
+
+def in_parts(chunks: Iterable[bytes], part_bytes: int) -> Iterator[bytes]:
+    """The same bytes in parts of that size, the last one shorter; none of no bytes."""
+    held = bytearray()
+    for chunk in chunks:
+        held += chunk
+        while len(held) >= part_bytes:
+            yield bytes(held[:part_bytes])
+            del held[:part_bytes]
+    if held:
+        yield bytes(held)
 
 
 class RangeFile(io.RawIOBase):

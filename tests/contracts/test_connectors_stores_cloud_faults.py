@@ -41,6 +41,20 @@ def test_a_create_that_lost_is_never_taken_for_ours(faulty: FaultyStore, fault: 
     assert create_once(faulty.store, "k", b"ours") == b"theirs"
 
 
+@pytest.mark.parametrize("fault", ["lost_ack", "500_after", "503_before"])
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_parts_whose_answers_are_lost_make_one_whole_object(faulty: FaultyStore, method: str, fault: Fault) -> None:
+    content = os.urandom(40 << 20)
+    chunks = (content[at : at + (3 << 20)] for at in range(0, len(content), 3 << 20))
+    faulty.proxy.plan(method, *[fault, None] * 5)
+
+    faulty.store.create_from("k", chunks)
+
+    assert faulty.direct.get("k") == content
+    assert not faulty.store.create_from("k", (b"x" * (20 << 20) for _ in range(2)))
+    assert faulty.direct.get("k") == content
+
+
 @pytest.mark.parametrize("fault", AFTER_APPLY)
 def test_a_put_and_a_delete_whose_answers_are_lost_are_done(faulty: FaultyStore, fault: Fault) -> None:
     faulty.proxy.plan(WRITES[faulty.kind], fault)

@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -34,6 +35,37 @@ def test_create_refuses_empty_content(store: Store) -> None:
         store.create("k", b"")
     with pytest.raises(NotFound):
         store.get("k")
+
+
+@pytest.mark.parametrize("sizes", [[1], [0, 3, 0], [5 << 20] * 3, [7 << 20] * 8])
+def test_content_in_chunks_is_created_once_and_whole(store: Store, sizes: list[int]) -> None:
+    chunks = [bytes([65 + n]) * size for n, size in enumerate(sizes)]
+
+    assert store.create_from("a/b", iter(chunks))
+    assert not store.create_from("a/b", (b"other" * len(chunk) for chunk in chunks))
+
+    assert store.get("a/b") == b"".join(chunks)
+    assert [found.key for found in store.list("")] == ["a/b"]
+
+
+def test_chunks_without_a_byte_are_refused(store: Store) -> None:
+    for chunks in ([], [b"", b""]):
+        with pytest.raises(ValueError, match="non-empty"):
+            store.create_from("k", chunks)
+    assert list(store.list("")) == []
+
+
+@pytest.mark.parametrize("size_bytes", [10, 20 << 20])
+def test_chunks_that_break_off_leave_nothing(store: Store, size_bytes: int) -> None:
+    def breaking_off() -> Iterator[bytes]:
+        for _ in range(3):
+            yield b"x" * size_bytes
+        raise RuntimeError("the sender is gone")
+
+    with pytest.raises(RuntimeError, match="the sender is gone"):
+        store.create_from("k", breaking_off())
+    assert list(store.list("")) == []
+    assert store.create_from("k", [b"x" * size_bytes] * 3)
 
 
 def test_put_overwrites_and_accepts_empty(store: Store) -> None:
@@ -140,6 +172,7 @@ def test_delete_of_an_absent_object_is_fine(store: Store) -> None:
 def test_keys_that_leave_the_root_are_refused(store: Store, key: str) -> None:
     for call in (
         lambda: store.create(key, b"x"),
+        lambda: store.create_from(key, [b"x"]),
         lambda: store.put(key, b"x"),
         lambda: store.get(key),
         lambda: store.get_range(key, 0, 1),

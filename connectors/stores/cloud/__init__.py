@@ -6,17 +6,18 @@ retries are turned off where they can be: Retry does them all, with one budget.
 
 import importlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import chain
 from typing import BinaryIO, TypeVar
 
 from connectors.errors import Changed, NotFound, StoreError
 from connectors.stores.cloud.errors import meaning, vendor_errors
-from connectors.stores.cloud.service import Page, Service, Timeouts
+from connectors.stores.cloud.service import Page, Service, Timeouts, Upload
 from connectors.stores.retry import Retry
-from connectors.stores.store import ObjectInfo, RangeFile, checked_content, checked_key
+from connectors.stores.store import ObjectInfo, RangeFile, checked_content, checked_key, in_parts
 from connectors.uri import Uri
 
 T = TypeVar("T")
@@ -26,6 +27,8 @@ _SERVICES = {
     "gs": ("gcsfs", "connectors.stores.cloud.gcs", "GcsService"),
     "az": ("adlfs", "connectors.stores.cloud.azure", "AzureService"),
 }
+PART_BYTES = 16 << 20
+"""Of a content that is sent in parts. S3 takes 10,000 of them, which makes 156 GiB."""
 _SETTINGS = ("AWS_", "GOOGLE_", "GCSFS_", "STORAGE_EMULATOR", "AZURE_", "FSSPEC_")
 
 
@@ -53,6 +56,45 @@ class CloudStore:
         content = checked_content(key, content)
         bucket, name = self._place(key)
         return self._call("create", key, lambda: self._service.write(bucket, name, content, create=True))
+
+    def create_from(self, key: str, chunks: Iterable[bytes]) -> bool:
+        parts = in_parts(chunks, PART_BYTES)
+        first, second = next(parts, b""), next(parts, None)
+        if second is None:
+            return self.create(key, first)
+        return self._create_in_parts(key, chain((first, second), parts))
+
+    def _create_in_parts(self, key: str, parts: Iterable[bytes]) -> bool:
+        bucket, name = self._place(key)
+        begun = self._call("create", key, lambda: self._service.begin_upload(bucket, name))
+        upload = None if begun is None else Upload(bucket, name, begun)
+        try:
+            for part, is_last in _with_last(parts):
+                if upload is None:
+                    return False
+                upload = self._sent(key, upload, part, is_last=is_last)
+            return upload is not None and self._call("create", key, partial(self._service.finish_upload, upload))
+        except NotFound as error:
+            # The upload is gone: an answer that was lost had finished it, or somebody dropped it.
+            if self._stands(key):
+                return False
+            raise StoreError(f"{self.uri}/{key}: its parts were dropped while they were sent; send it again") from error
+        except BaseException:
+            if upload is not None:
+                with suppress(*vendor_errors()):
+                    self._service.drop_upload(upload)
+            raise
+
+    def _sent(self, key: str, upload: Upload, part: bytes, *, is_last: bool) -> Upload | None:
+        """The upload with one more part; None: an object stands there."""
+        receipt = self._call("create", key, partial(self._service.send_part, upload, part, is_last=is_last))
+        return None if receipt is None else replace(upload, receipts=(*upload.receipts, receipt))
+
+    def _stands(self, key: str) -> bool:
+        try:
+            return bool(self.head(key).size_bytes)
+        except NotFound:
+            return False
 
     def put(self, key: str, content: bytes) -> None:
         bucket, name = self._place(key)
@@ -132,6 +174,17 @@ class CloudStore:
                 raise meaning(error, f"{self.uri}/{key}") from error
 
         return self._retry.run(attempt, verb=verb)
+
+
+def _with_last(parts: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Each part, and whether it is the last one."""
+    held: bytes | None = None
+    for part in parts:
+        if held is not None:
+            yield held, False
+        held = part
+    if held is not None:
+        yield held, True
 
 
 @lru_cache(maxsize=16)

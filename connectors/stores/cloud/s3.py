@@ -6,7 +6,7 @@ from typing import Any
 from s3fs import S3FileSystem
 
 from connectors.stores.cloud.errors import status_of, vendor_errors
-from connectors.stores.cloud.service import Page, Timeouts, finish
+from connectors.stores.cloud.service import Page, Timeouts, Upload, finish
 from connectors.stores.store import ObjectInfo
 
 
@@ -38,6 +38,28 @@ class S3Service:
             raise
         return True
 
+    def begin_upload(self, bucket: str, name: str) -> str:
+        return str(self._ask("create_multipart_upload", Bucket=bucket, Key=name)["UploadId"])
+
+    def send_part(self, upload: Upload, content: bytes, *, is_last: bool) -> str:  # noqa: ARG002 - of others
+        number = len(upload.receipts) + 1
+        request = self._client._call_s3("upload_part", **_named(upload), PartNumber=number, Body=content)
+        return str(finish(self._client.loop, request, self._timeouts.whole_s(len(content)))["ETag"])
+
+    def finish_upload(self, upload: Upload) -> bool:
+        parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(upload.receipts, start=1)]
+        try:
+            self._ask("complete_multipart_upload", **_named(upload), MultipartUpload={"Parts": parts}, IfNoneMatch="*")
+        except vendor_errors() as error:
+            if status_of(error) == HTTPStatus.PRECONDITION_FAILED:
+                self.drop_upload(upload)
+                return False
+            raise
+        return True
+
+    def drop_upload(self, upload: Upload) -> None:
+        self._ask("abort_multipart_upload", **_named(upload))
+
     def read(self, bucket: str, name: str, *, span: tuple[int, int] | None = None, etag: str | None = None) -> bytes:
         asked = {"Bucket": bucket, "Key": name}
         limit_s = None
@@ -68,7 +90,7 @@ class S3Service:
     def delete(self, bucket: str, name: str) -> None:
         self._ask("delete_object", Bucket=bucket, Key=name)
 
-    def _ask(self, method: str, **asked: str) -> dict[str, Any]:
+    def _ask(self, method: str, **asked: object) -> dict[str, Any]:
         request = self._client._call_s3(method, **asked)
         answer: dict[str, Any] = finish(self._client.loop, request, self._timeouts.whole_s(0))
         return answer
@@ -78,3 +100,7 @@ class S3Service:
         async with answer["Body"] as body:
             content: bytes = await body.read()
             return content
+
+
+def _named(upload: Upload) -> dict[str, str]:
+    return {"Bucket": upload.bucket, "Key": upload.name, "UploadId": upload.token}

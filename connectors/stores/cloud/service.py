@@ -1,4 +1,4 @@
-"""What a store needs of a cloud service: five requests, each made once. Knows no vendor, and nothing of retries."""
+"""What a store needs of a cloud service: a few requests, each made once. Knows no vendor, and nothing of retries."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -34,11 +34,36 @@ class Page(NamedTuple):
     next_token: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An object that is sent in parts. `token`: what the service names it by; `receipts`: of the parts so far."""
+
+    bucket: str
+    name: str
+    token: str
+    receipts: tuple[str, ...] = ()
+
+
 class Service(Protocol):
     """Requests to one account. Raises what its client raises, for `cloud_errors.meaning`, and Changed."""
 
     def write(self, bucket: str, name: str, content: bytes, *, create: bool) -> bool:
         """Put; with create only if nothing stands there, which the service decides. False: something does."""
+
+    def begin_upload(self, bucket: str, name: str) -> str | None:
+        """Begin to create an object in parts; what to name the upload by. None: it is seen already that one stands."""
+
+    def send_part(self, upload: Upload, content: bytes, *, is_last: bool) -> str | None:
+        """Send the next part; its receipt, for the upload to carry on with. None: it is seen that an object stands.
+
+        The same again is fine.
+        """
+
+    def finish_upload(self, upload: Upload) -> bool:
+        """Let the parts be the object, if nothing stands there, which the service decides. False: something does."""
+
+    def drop_upload(self, upload: Upload) -> None:
+        """Forget an upload and its parts."""
 
     def read(self, bucket: str, name: str, *, span: tuple[int, int] | None = None, etag: str | None = None) -> bytes:
         """The object, or its bytes in [start, end), none past its end. With etag only of that version."""
