@@ -1,7 +1,7 @@
 """A store that fails on demand: at the k-th operation, in one way. What it wraps is the real thing."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import BinaryIO, TypeVar, cast
@@ -49,6 +49,9 @@ class Wrapped:
     def create(self, key: str, content: bytes) -> bool:
         return self._do(Verb.CREATE, key, lambda: self.inner.create(key, content))
 
+    def create_from(self, key: str, chunks: Iterable[bytes]) -> bool:
+        return self._do(Verb.CREATE, key, lambda: self.inner.create_from(key, chunks))
+
     def put(self, key: str, content: bytes) -> None:
         self._do(Verb.PUT, key, lambda: self.inner.put(key, content))
 
@@ -66,6 +69,9 @@ class Wrapped:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return self._do(Verb.LIST, prefix, lambda: iter(list(self.inner.list(prefix))))
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        return self._do(Verb.LIST, prefix, lambda: iter(list(self.inner.keys(prefix))))
 
     def delete(self, key: str) -> None:
         self._do(Verb.DELETE, key, lambda: self.inner.delete(key))

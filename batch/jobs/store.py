@@ -150,7 +150,7 @@ class JobStore(PartStore):
 
     def epoch_numbers(self) -> list[int]:
         """The attempts' numbers, ascending, by one listing."""
-        numbers = (layout.epoch_number(found.key) for found in self._store.list(layout.EPOCH_PREFIX))
+        numbers = (layout.epoch_number(key) for key in self._store.keys(layout.EPOCH_PREFIX))
         return sorted(number for number in numbers if number is not None)
 
     def epoch(self, number: int) -> Epoch | None:
@@ -181,8 +181,7 @@ class JobStore(PartStore):
 
     def engine_reports(self, epoch: int) -> list[EngineReport]:
         """What the engines of an attempt last said, as far as it can be read."""
-        keys = [found.key for found in self._store.list(layout.engine_reports(epoch))]
-        found = (self._latest(EngineReport, key) for key in keys)
+        found = [self._latest(EngineReport, key) for key in self._store.keys(layout.engine_reports(epoch))]
         return [report for report in found if report is not None]
 
     def keep_answers(self, epoch: int, engine: str, number: int, segment: bytes) -> None:
@@ -191,9 +190,9 @@ class JobStore(PartStore):
 
     def journal(self) -> Iterator[bytes]:
         """The segments of all engines, oldest attempt first."""
-        for found in list(self._store.list(layout.JOURNAL_PREFIX)):
+        for key in list(self._store.keys(layout.JOURNAL_PREFIX)):
             with suppress(CorruptRecord, ForeignRecord):
-                if (segment := self._own.get(found.key)) is not None:
+                if (segment := self._own.get(key)) is not None:
                     yield segment
 
     def record_crash(self, crash: Crash) -> None:
@@ -202,8 +201,7 @@ class JobStore(PartStore):
 
     def crashes(self) -> list[Crash]:
         """Every crash of an engine of this job that can be read."""
-        keys = [found.key for found in self._store.list(layout.CRASH_PREFIX)]
-        found = (self._readable(Crash, key) for key in keys)
+        found = [self._readable(Crash, key) for key in self._store.keys(layout.CRASH_PREFIX)]
         return [crash for crash in found if crash is not None]
 
     def end_attempt(self, end: AttemptEnd) -> AttemptEnd:
@@ -296,10 +294,10 @@ class JobStore(PartStore):
         self._own.stand_on(layout.MANIFEST, content)
         named = {part.key for part in (*manifest.results, *manifest.errors)}
         strays = [
-            found.key
+            key
             for prefix in (layout.RESULTS_PREFIX, layout.ERRORS_PREFIX, layout.JOURNAL_PREFIX, layout.COPIES_PREFIX)
-            for found in self._store.list(prefix)
-            if found.key not in named
+            for key in self._store.keys(prefix)
+            if key not in named
         ]
         for key in strays:
             self._own.delete(key)
@@ -308,8 +306,10 @@ class JobStore(PartStore):
     # --- views ---
 
     def facts(self) -> JobFacts:
-        """What the objects say now. JobNotFound."""
+        """What the objects say now. JobNotFound. An ended job takes two reads, and a third where it was stopped."""
         spec, manifest = self.spec(), self.manifest()
+        if manifest is not None:
+            return JobFacts.ended(spec, manifest, self.stop() if manifest.was_stopped else None)
         numbers = self.epoch_numbers()
         first = self.epoch(numbers[0]) if numbers else None
         heartbeat = self.heartbeat(numbers[-1]) if numbers else None
@@ -325,8 +325,7 @@ class JobStore(PartStore):
             heartbeat=heartbeat,
             end=self.attempt_end(numbers[-1]) if numbers else None,
             stop=self.stop(),
-            committed_shards=len(self.committed_shards()) if is_near and manifest is None else 0,
-            manifest=manifest,
+            committed_shards=len(self.committed_shards()) if is_near else 0,
         )
 
     def record(self, now: datetime) -> JobRecord:
@@ -338,7 +337,7 @@ class JobStore(PartStore):
     def _commits_that_count(self) -> set[tuple[int, int]]:
         """(shard, how many of its commits are void) of each that has another one, by two listings."""
         voids, commits = (
-            {named for found in self._store.list(prefix) if (named := layout.shard_and_redo(found.key)) is not None}
+            {named for key in self._store.keys(prefix) if (named := layout.shard_and_redo(key)) is not None}
             for prefix in (layout.VOID_PREFIX, layout.COMMIT_PREFIX)
         )
         return commits - voids

@@ -97,6 +97,11 @@ class Manifest:
         return self.state is FinalState.COMPLETED and self.failed > 0 and self.succeeded == 0
 
     @property
+    def was_stopped(self) -> bool:
+        """Whether a request to stop, or its deadline, ended it."""
+        return self.state in (FinalState.CANCELLED, FinalState.EXPIRED)
+
+    @property
     def exit_code(self) -> ExitCode:
         """What a command exits with that saw the job end so."""
         return ExitCode.FAILED if self.none_succeeded else ExitCode[self.state.name]

@@ -6,6 +6,7 @@ Knows nothing of stores, clocks or wire names.
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
 from batch.clock import parse_rfc3339
 from batch.phases import Phase
@@ -65,6 +66,12 @@ class JobFacts:
     stop: Stop | None = None
     committed_shards: int = 0
     manifest: Manifest | None = None
+
+    @classmethod
+    def ended(cls, spec: JobSpec, manifest: Manifest, stop: Stop | None) -> Self:
+        """What the closing ledger says, which is all that an ended job is."""
+        plan = PlanTotals(0, manifest.lines, manifest.lines - manifest.blank) if manifest.inputs else None
+        return cls(spec, plan, manifest.attempts, manifest.started_at, stop=stop, manifest=manifest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ class Workspace:
 
     def datasets(self, starting_with: str = "") -> list[DatasetRecord]:
         """All datasets whose id starts so, by id. Costs one listing of every object of them."""
-        keys = (found.key for found in self._store.list(_DATASETS + starting_with))
+        keys = self._store.keys(_DATASETS + starting_with)
         records = (self._read(DatasetRecord, key) for key in keys if _is_dataset(key))
         return [record for record in records if record is not None]
 
@@ -134,7 +134,7 @@ class Workspace:
         """Remove the record first, then every object of the dataset; an external one's files stay. Absent is fine."""
         folder = _folder(dataset_id)
         self._store.delete(folder + _DATASET_FILE)
-        for key in [found.key for found in self._store.list(folder)]:
+        for key in list(self._store.keys(folder)):
             self._store.delete(key)
 
     def inputs_of(self, dataset_id: str) -> tuple[str, ...]:
@@ -166,8 +166,8 @@ class Workspace:
 
     def jobs(self) -> Iterator[JobPointer]:
         """All jobs by id."""
-        for found in self._store.list(_JOBS):
-            pointer = self._read(JobPointer, found.key)
+        for key in self._store.keys(_JOBS):
+            pointer = self._read(JobPointer, key)
             if pointer is not None:
                 yield pointer
 

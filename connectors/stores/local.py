@@ -104,16 +104,20 @@ class LocalStore:
             return ObjectInfo(key, status.st_size, _etag(status), status.st_mtime)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        directory = prefix.rpartition("/")[0]
-        base = self._root / checked_key(self.uri, directory) if directory else self._root
-        keys = []
-        for parent, _, names in os.walk(base):
-            below = Path(parent).relative_to(self._root)
-            keys += [str(below / name) for name in names if not name.startswith(_TEMPORARY_PREFIX)]
-        for key in sorted(key for key in keys if key.startswith(prefix)):
+        for key in self.keys(prefix):
             # Deleted since, or a symlink that leads out of the root: not an object of this store.
             with suppress(NotFound, Forbidden):
                 yield self.head(key)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        directory = prefix.rpartition("/")[0]
+        base = self._root / checked_key(self.uri, directory) if directory else self._root
+        found = []
+        for parent, _, names in os.walk(base):
+            below = parent[len(str(self._root)) :].strip("/")
+            start = f"{below}/" if below else ""
+            found += [start + name for name in names if not name.startswith(_TEMPORARY_PREFIX)]
+        yield from sorted(key for key in found if key.startswith(prefix))
 
     def delete(self, key: str) -> None:
         with suppress(NotFound), self._mapped(key):

@@ -76,6 +76,9 @@ class MemoryStore:
             if key.startswith(prefix):
                 yield ObjectInfo(key, len(content), _etag(content))
 
+    def keys(self, prefix: str) -> Iterator[str]:
+        return (found.key for found in self.list(prefix))
+
     def delete(self, key: str) -> None:
         with self._shelf.lock:
             self._shelf.contents.pop(self._full(key), None)

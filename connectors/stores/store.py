@@ -65,6 +65,9 @@ class Store(Protocol):
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Every object whose key starts with the text `prefix`, at any depth, sorted by key."""
 
+    def keys(self, prefix: str) -> Iterator[str]:
+        """The keys that `list` finds, without a look at each object: one of them may be gone, or not be readable."""
+
     def delete(self, key: str) -> None:
         """Remove the object; absent is fine."""
 

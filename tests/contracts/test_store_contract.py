@@ -149,6 +149,8 @@ def test_list_is_by_text_prefix_sorted_and_recursive(store: Store) -> None:
     assert [found.key for found in store.list("b/1")] == ["b/1-y", "b/1/x", "b/10"]
     assert [found.key for found in store.list("b")] == ["b/1-y", "b/1/x", "b/10", "b/2", "bb"]
     assert list(store.list("nothing/here")) == []
+    for prefix in ("", "b/", "b/1", "b", "nothing/here"):
+        assert list(store.keys(prefix)) == [found.key for found in store.list(prefix)]
     assert list(store.list("b/")) == [store.head(key) for key in ("b/1-y", "b/1/x", "b/10", "b/2")]
 
 

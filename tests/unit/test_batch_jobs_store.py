@@ -243,6 +243,22 @@ def test_looking_at_a_running_job_again_reads_only_what_may_have_changed(memory_
     assert counting.operations - before == 5 + 2  # no row is missing: and the commits, and which of them are void
 
 
+def test_looking_at_an_ended_job_takes_two_reads(job: JobStore, memory_store: Store) -> None:
+    job.create_plan(make_plan())
+    for shard, rows in ((0, 3), (1, 2)):
+        job.commit(make_commit(shard, rows))
+    close(job)
+    counting = FaultStore(memory_store)
+    reader = JobStore(counting)
+
+    record = reader.record(NOW)
+
+    assert counting.operations == 2  # spec and manifest
+    assert (record.state, record.rows, record.attempts) == (JobState.COMPLETED, 5, 1)
+    reader.record(NOW)
+    assert counting.operations == 2
+
+
 def test_a_job_whose_engine_was_faster_than_its_first_heartbeats_goes_through_its_states_in_order(
     job: JobStore,
 ) -> None:

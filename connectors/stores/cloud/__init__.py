@@ -139,6 +139,9 @@ class CloudStore:
         for each in sorted(found, key=lambda each: each.key):
             yield replace(each, key=each.key.removeprefix(below))
 
+    def keys(self, prefix: str) -> Iterator[str]:
+        return (found.key for found in self.list(prefix))
+
     def delete(self, key: str) -> None:
         bucket, name = self._place(key)
         with suppress(NotFound):
