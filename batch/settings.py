@@ -88,6 +88,11 @@ def config_path(environ: Mapping[str, str] | None = None) -> Path:
     return _folder(env, "XDG_CONFIG_HOME", ".config") / "config.toml"
 
 
+def variable(name: str) -> str | None:
+    """An environment variable; None where it is not set."""
+    return os.environ.get(name)
+
+
 def data_folder(environ: Mapping[str, str] | None = None) -> Path:
     """Where things of this user live that must stay: the default workspace."""
     return _folder(os.environ if environ is None else environ, "XDG_DATA_HOME", ".local/share")

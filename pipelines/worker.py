@@ -24,7 +24,7 @@ from batch.errors import BatchError, JobGone, JobHeld, ResourcesUnavailable, Usa
 from batch.exit_codes import ExitCode
 from batch.jobs.lease import STORE_PATIENCE_S, Lease, claim, this_process
 from batch.jobs.store import JobStore, Standing
-from batch.machine.launcher import log_path
+from batch.machine.launcher import GPUS_VARIABLE, log_path
 from batch.records.objects import Exit
 from connectors.errors import InputError, StoreError
 from connectors.stores.registry import torn_files
@@ -132,7 +132,7 @@ def attend(
         job.collect_garbage(standing)  # a crash may have come between the manifest and this
         return standing.exit_code
     clock = SystemClock()
-    wishes = {"replicas": replicas, "ray_address": site.ray_address}
+    wishes = {"replicas": replicas, "ray_address": site.ray_address, "gpus": os.environ.get(GPUS_VARIABLE)}
     lease = claim(job, this_process(), clock=clock, options=wishes)
     for torn in torn_files(job.uri):
         torn.unlink(missing_ok=True)

@@ -68,11 +68,12 @@ def _message(error: BaseException) -> str:
         "validate": Entry(
             "batch.cli.commands.validate:validate", "Check every line of the input without starting an engine."
         ),
-        "create": Entry("batch.cli.commands.verbs:create", "Create a dataset or a batch inference job."),
-        "get": Entry("batch.cli.commands.verbs:get", "Show one dataset or job."),
-        "list": Entry("batch.cli.commands.verbs:list_", "List datasets or jobs."),
-        "update": Entry("batch.cli.commands.verbs:update", "Change a dataset's display name."),
-        "delete": Entry("batch.cli.commands.verbs:delete", "Delete a dataset or a job."),
+        "serve": Entry("batch.cli.commands.server.serve:serve", "Serve the clients of OpenAI's Batch API."),
+        "create": Entry("batch.cli.commands.verbs:create", "Create a dataset, a job, or what a server keeps."),
+        "get": Entry("batch.cli.commands.verbs:get", "Show one dataset, job or model."),
+        "list": Entry("batch.cli.commands.verbs:list_", "List datasets, jobs, or what a server keeps."),
+        "update": Entry("batch.cli.commands.verbs:update", "Change a dataset's display name, or a model."),
+        "delete": Entry("batch.cli.commands.verbs:delete", "Delete a dataset, a job, an API key or a model."),
         "download": Entry("batch.cli.commands.verbs:download", "Copy a dataset's files to a folder."),
         "cancel": Entry("batch.cli.commands.verbs:cancel", "Cancel a job, keeping the rows that are done."),
         "resume": Entry(

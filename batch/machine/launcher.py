@@ -21,6 +21,7 @@ from batch.settings import state_folder
 from connectors.uri import parse_uri
 
 WORKER_MODULE = "pipelines.worker"
+GPUS_VARIABLE = "CUDA_VISIBLE_DEVICES"
 STOP_WITHIN_S = 20.0
 TERMINAL_GRACE_S = 5.0
 PACKAGES = ("batch", "connectors", "pipelines")
@@ -39,12 +40,13 @@ class Launcher:
         foreground: bool,
         replicas: str | None = None,
         ray_address: str | None = None,
+        gpus: Sequence[str] | None = None,
         log: Path,
     ) -> subprocess.Popen[bytes]:
         """`python -m pipelines.worker --job URI`, its stdout and stderr appended to `log`.
 
         In the foreground its stdin is a pipe, whose end tells the worker that this process is gone; in the background
-        it has a session of its own and outlives this process.
+        it has a session of its own and outlives this process. `gpus`: the numbers of those that it may use; None: all.
         """
         # -P: a folder named `pipelines` where the user happens to stand must not be taken for ours.
         command = [sys.executable, "-P", "-m", self.module, "--job", output_uri]
@@ -57,7 +59,7 @@ class Launcher:
                 stdin=subprocess.PIPE if foreground else subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=_environment(),
+                env=_environment() | ({} if gpus is None else {GPUS_VARIABLE: ",".join(gpus)}),
                 start_new_session=not foreground,
             )
 

@@ -79,6 +79,7 @@ class JobRecord:
     """A job as people see it. `lines` is None before the plan; `holder` None when no attempt is open.
 
     `stale`: an attempt is open, but its heartbeat is older than the TTL by the wall clock (for display only).
+    `may_resume`: False when the last attempt failed in a way that the next one would, too.
     """
 
     job_id: str
@@ -97,6 +98,7 @@ class JobRecord:
     attempts: int
     manifest: Manifest | None
     spec: JobSpec
+    may_resume: bool = True
 
 
 def fold(facts: JobFacts, now: datetime) -> JobRecord:
@@ -119,6 +121,7 @@ def fold(facts: JobFacts, now: datetime) -> JobRecord:
         attempts=facts.attempts,
         manifest=facts.manifest,
         spec=facts.spec,
+        may_resume=facts.end is None or facts.end.resumable,
     )
 
 

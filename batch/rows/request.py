@@ -198,7 +198,7 @@ class Decoder:
             raise _Refused(Code.INVALID_PARAMETER, problem, 400)
         if given in self._allowed_models:
             return given if given in self._engine_names else served
-        allowed = ", ".join(self._spec.allowed_models)
+        allowed = ", ".join(self._spec.engine_names)  # what they were loaded from is nobody's business
         message = f"model={shown(given)}: this job serves {allowed}; --row-model ignore runs the row on {served}"
         raise _Refused(Code.MODEL_MISMATCH, Problem("model", message), 404)
 

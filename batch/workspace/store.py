@@ -9,17 +9,17 @@ A job's output is a dataset, with the job's own objects inside. Knows nothing of
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal, TypeVar
+from typing import Literal
 
 from batch import layout
 from batch.errors import JobFailed, UsageError
-from batch.records.objects import decode_record, encode_record
+from batch.records.shelf import Shelf
 from connectors.errors import NotFound
 from connectors.stores.registry import open_store
-from connectors.stores.store import Store, create_once
+from connectors.stores.store import Store
 from connectors.uri import join, parse_uri
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -27,7 +27,6 @@ _DATASETS, _JOBS = "datasets/", "jobs/"
 _DATASET_FILE = "dataset.json"
 
 Collection = Literal["datasets", "batchInferenceJobs"]
-T = TypeVar("T")
 
 
 class Origin(StrEnum):
@@ -76,6 +75,7 @@ class Workspace:
         self.account_id = account_id
         self._uri = parse_uri(uri)
         self._store: Store = open_store(str(self._uri))
+        self._shelf = Shelf(self._store)
 
     @property
     def uri(self) -> str:
@@ -108,17 +108,25 @@ class Workspace:
         for name, content in (files or {}).items():
             if not self._store.create(folder + name, content) and self._store.get(folder + name) != content:
                 raise JobFailed(f"{self.uri}/{folder}{name} holds other bytes; delete that dataset or use another id.")
-        key = folder + _DATASET_FILE
-        return decode_record(DatasetRecord, create_once(self._store, key, encode_record(record)), key=key)
+        return self._shelf.create(folder + _DATASET_FILE, record)
+
+    def store_file(self, dataset_id: str, name: str, chunks: Iterable[bytes]) -> None:
+        """Store a file of a dataset to be, read as it comes. JobFailed when one stands there."""
+        if not self._store.create_from(_folder(dataset_id) + name, chunks):
+            raise JobFailed(f"{self.uri}/{_folder(dataset_id)}{name} stands there already; use another id.")
+
+    def read_file(self, dataset_id: str, name: str, start: int, end: int) -> bytes:
+        """Bytes [start, end) of a file of a dataset. NotFound."""
+        return self._store.get_range(_folder(dataset_id) + name, start, end)
 
     def dataset(self, dataset_id: str) -> DatasetRecord | None:
         """A dataset's record; None when there is none."""
-        return self._read(DatasetRecord, _folder(dataset_id) + _DATASET_FILE)
+        return self._shelf.get(DatasetRecord, _folder(dataset_id) + _DATASET_FILE)
 
     def datasets(self, starting_with: str = "") -> list[DatasetRecord]:
         """All datasets whose id starts so, by id. Costs one listing of every object of them."""
         keys = self._store.keys(_DATASETS + starting_with)
-        records = (self._read(DatasetRecord, key) for key in keys if _is_dataset(key))
+        records = (self._shelf.get(DatasetRecord, key) for key in keys if _is_dataset(key))
         return [record for record in records if record is not None]
 
     def rename_dataset(self, dataset_id: str, display_name: str) -> DatasetRecord | None:
@@ -127,7 +135,7 @@ class Workspace:
         if record is None:
             return None
         renamed = replace(record, display_name=display_name)
-        self._store.put(_folder(dataset_id) + _DATASET_FILE, encode_record(renamed))
+        self._shelf.put(_folder(dataset_id) + _DATASET_FILE, renamed)
         return renamed
 
     def delete_dataset(self, dataset_id: str) -> None:
@@ -149,7 +157,7 @@ class Workspace:
         folder = parse_uri(self.dataset_uri(dataset_id))
         if record.origin is Origin.STORED:
             return tuple(str(join(folder, file.name)) for file in record.files)
-        if self._get(_folder(dataset_id) + layout.MANIFEST) is None:
+        if not self._has(_folder(dataset_id) + layout.MANIFEST):
             raise UsageError(f"Dataset {dataset_id!r} is not ready: its job {record.source_job_id!r} has not ended.")
         return (str(join(folder, "results")),)
 
@@ -157,33 +165,30 @@ class Workspace:
 
     def create_job(self, pointer: JobPointer) -> JobPointer:
         """The pointer that stands."""
-        key = _job_key(pointer.job_id)
-        return decode_record(JobPointer, create_once(self._store, key, encode_record(pointer)), key=key)
+        return self._shelf.create(_job_key(pointer.job_id), pointer)
 
     def job(self, job_id: str) -> JobPointer | None:
         """Where a job lives; None when this workspace has no such job."""
-        return self._read(JobPointer, _job_key(job_id))
+        return self._shelf.get(JobPointer, _job_key(job_id))
+
+    def job_ids(self) -> list[str]:
+        """The ids of all jobs."""
+        return [key.removeprefix(_JOBS).removesuffix(".json") for key in self._store.keys(_JOBS)]
 
     def jobs(self) -> Iterator[JobPointer]:
         """All jobs by id."""
-        for key in self._store.keys(_JOBS):
-            pointer = self._read(JobPointer, key)
-            if pointer is not None:
-                yield pointer
+        return self._shelf.all(JobPointer, _JOBS)
 
     def delete_job(self, job_id: str) -> None:
         """Forget where a job lives; its output stays. Absent is fine."""
         self._store.delete(_job_key(job_id))
 
-    def _read(self, kind: type[T], key: str) -> T | None:
-        content = self._get(key)
-        return None if content is None else decode_record(kind, content, key=key)
-
-    def _get(self, key: str) -> bytes | None:
+    def _has(self, key: str) -> bool:
         try:
-            return self._store.get(key)
+            self._store.head(key)
         except NotFound:
-            return None
+            return False
+        return True
 
 
 def checked_id(given: str) -> str:

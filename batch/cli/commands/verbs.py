@@ -3,6 +3,7 @@
 from batch.cli.lazy import Entry, LazyGroup
 
 DATASET, JOB = "dataset", "batch-inference-job"
+ACCOUNT, API_KEY, MODEL = "account", "api-key", "model"
 NOUN_ALIASES = {
     "datasets": DATASET,
     "ds": DATASET,
@@ -11,9 +12,24 @@ NOUN_ALIASES = {
     "bijs": JOB,
     "batch-job": JOB,
     "batch-jobs": JOB,
+    "accounts": ACCOUNT,
+    "api-keys": API_KEY,
+    "models": MODEL,
 }
-_HELP = {DATASET: "A dataset: an immutable set of files.", JOB: "A batch inference job (bij)."}
-_MODULES = {DATASET: "batch.cli.commands.datasets", JOB: "batch.cli.commands.jobs"}
+_HELP = {
+    DATASET: "A dataset: an immutable set of files.",
+    JOB: "A batch inference job (bij).",
+    ACCOUNT: "An account of a server.",
+    API_KEY: "An API key of a server's account.",
+    MODEL: "A model that the jobs of a server may ask for.",
+}
+_MODULES = {
+    DATASET: "batch.cli.commands.datasets",
+    JOB: "batch.cli.commands.jobs",
+    ACCOUNT: "batch.cli.commands.server.accounts",
+    API_KEY: "batch.cli.commands.server.api_keys",
+    MODEL: "batch.cli.commands.server.models",
+}
 
 
 def _verb(name: str, text: str, *nouns: str, fallback: Entry | None = None) -> LazyGroup:
@@ -22,11 +38,11 @@ def _verb(name: str, text: str, *nouns: str, fallback: Entry | None = None) -> L
     return LazyGroup(name=name, help=text, entries=entries, aliases=NOUN_ALIASES, fallback=fallback)
 
 
-create = _verb("create", "Create a dataset or a batch inference job.", DATASET, JOB)
-get = _verb("get", "Show one dataset or job.", DATASET, JOB)
-list_ = _verb("list", "List datasets or jobs.", DATASET, JOB)
-update = _verb("update", "Change a dataset's display name.", DATASET)
-delete = _verb("delete", "Delete a dataset or a job.", DATASET, JOB)
+create = _verb("create", "Create a dataset, a job, or what a server keeps.", DATASET, JOB, ACCOUNT, API_KEY, MODEL)
+get = _verb("get", "Show one dataset, job or model.", DATASET, JOB, MODEL)
+list_ = _verb("list", "List datasets, jobs, or what a server keeps.", DATASET, JOB, ACCOUNT, API_KEY, MODEL)
+update = _verb("update", "Change a dataset's display name, or a model.", DATASET, MODEL)
+delete = _verb("delete", "Delete a dataset, a job, an API key or a model.", DATASET, JOB, API_KEY, MODEL)
 download = _verb("download", "Copy a dataset's files to a folder.", DATASET)
 cancel = _verb(
     "cancel",

@@ -1,0 +1,106 @@
+"""Errors in the shape that each face's clients read. No answer shows a stack, or a path of the machine."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from batch.errors import BatchError, SpecMismatch, UsageError
+from batch.server.refusal import Refused
+from connectors.errors import InputError, StoreError, Unavailable
+
+logger = logging.getLogger(__name__)
+
+_RETRY_LATER_S = "5"
+_HTTP_CODES = {
+    HTTPStatus.NOT_FOUND: "unknown_url",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method_not_supported",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "request_too_large",
+    HTTPStatus.REQUEST_TIMEOUT: "request_timeout",
+}
+
+
+def render_errors(app: FastAPI) -> None:
+    """Let the app answer every exception in the client's own shape."""
+    app.add_exception_handler(Refused, _answer)
+    app.add_exception_handler(RequestValidationError, _answer)
+    app.add_exception_handler(HTTPException, _answer)
+    app.add_exception_handler(BatchError, _answer)
+    app.add_exception_handler(StoreError, _answer)
+    app.add_exception_handler(InputError, _answer)
+    app.add_exception_handler(Exception, _answer)
+
+
+async def _answer(request: Request, error: Exception) -> JSONResponse:
+    refused = meaning(error)
+    if refused.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("%s %s, request %s", request.method, request.url.path, request_id(request), exc_info=error)
+    headers = dict(getattr(error, "headers", None) or {})
+    if refused.may_retry is not None:
+        headers["x-should-retry"] = str(refused.may_retry).lower()
+    if refused.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
+        headers["retry-after"] = _RETRY_LATER_S
+    return JSONResponse(openai_shape(refused), refused.status, headers)
+
+
+def openai_shape(refused: Refused) -> dict[str, object]:
+    """`{"error": {message, type, param, code}}`."""
+    error = {"message": refused.message, "type": refused.kind, "param": refused.param, "code": refused.code}
+    return {"error": error}
+
+
+def meaning(error: Exception) -> Refused:
+    """What is told of an exception."""
+    match error:
+        case Refused():
+            return error
+        case RequestValidationError():
+            return _of_validation(error.errors())
+        case HTTPException():
+            return _of_http(error)
+        case SpecMismatch():
+            return Refused(HTTPStatus.CONFLICT, "already_exists", _differing(error), may_retry=False)
+        case UsageError():
+            return Refused(HTTPStatus.BAD_REQUEST, "invalid_value", str(error))
+        case Unavailable():
+            message = "The server's store is out of reach; try again."
+            return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "store_unavailable", message, kind="server_error")
+        case _:
+            message = "The server had an error while it did what you asked; its log has this request by its id."
+            return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "server_error", message, kind="server_error")
+
+
+def request_id(request: Request) -> str:
+    """The id of a request, which is in its answer, too."""
+    return str(request.scope.get("request_id", ""))
+
+
+def _differing(error: SpecMismatch) -> str:
+    """Names the fields and not the values, which may be paths."""
+    return f"It exists already with other settings ({', '.join(error.differences)}); use another id."
+
+
+def _of_http(error: HTTPException) -> Refused:
+    status = HTTPStatus(error.status_code)
+    return Refused(status, _HTTP_CODES.get(status, "bad_request"), str(error.detail))
+
+
+def _of_validation(errors: Sequence[Any]) -> Refused:
+    """The first fault of a request, by the name of its field."""
+    first = errors[0]
+    place = [str(step) for step in first["loc"] if step not in ("body", "query", "path", "header")]
+    param = ".".join(place) or None
+    if first["type"] == "missing":
+        message = f"Missing required parameter: {param!r}." if param else "The request has no body."
+        return Refused(HTTPStatus.BAD_REQUEST, "missing_required_parameter", message, param=param)
+    if first["type"] == "json_invalid":
+        return Refused(HTTPStatus.BAD_REQUEST, "invalid_json", f"The body is not JSON: {first['ctx']['error']}.")
+    found = f"Invalid value for {param!r}: {first['msg']}." if param else f"The body: {first['msg']}."
+    return Refused(HTTPStatus.BAD_REQUEST, "invalid_value", found, param=param)

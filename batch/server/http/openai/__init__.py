@@ -1,0 +1,1 @@
+"""The face of OpenAI's files, uploads, batches and models."""

@@ -1,0 +1,91 @@
+"""The process of a server: its HTTP door, and the scheduler of this machine beside it, until it is told to end.
+
+Jobs that run go on when it ends, and are taken up by the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import uvicorn
+from anyio import to_thread
+from starlette.types import ASGIApp
+
+from batch.errors import BatchError
+from batch.server.scheduler import Scheduler
+from batch.server.server import BatchServer
+from connectors.errors import StoreError
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 1.0
+END_WITHIN_S = 20
+"""How long open requests may take when the server is told to end."""
+THREADS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the server listens."""
+
+    host: str
+    port: int
+    certificate: str | None = None
+    private_key: str | None = None
+
+
+def serve(
+    server: BatchServer,
+    app: ASGIApp,
+    address: Address,
+    *,
+    scheduler: Scheduler | None,
+    on_ready: Callable[[int], None],
+) -> None:
+    """Answer requests and start jobs until SIGINT or SIGTERM. `on_ready` hears the port. OSError: it is taken."""
+    config = uvicorn.Config(
+        app,
+        host=address.host,
+        port=address.port,
+        ssl_certfile=address.certificate,
+        ssl_keyfile=address.private_key,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=END_WITHIN_S,
+    )
+    asyncio.run(_serve(server, config, scheduler, on_ready))
+
+
+async def _serve(
+    server: BatchServer, config: uvicorn.Config, scheduler: Scheduler | None, on_ready: Callable[[int], None]
+) -> None:
+    to_thread.current_default_thread_limiter().total_tokens = THREADS
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.create_server((config.host, config.port), family=family, backlog=2048)
+    door = uvicorn.Server(config)
+    on_ready(listener.getsockname()[1])
+    looking = asyncio.create_task(_schedule(server, scheduler)) if scheduler is not None else None
+    try:
+        await door.serve([listener])
+    finally:
+        if looking is not None:
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
+
+
+async def _schedule(server: BatchServer, scheduler: Scheduler) -> None:
+    """Look at the jobs each second, and at once when one was made."""
+    while True:
+        server.submitted.clear()
+        try:
+            await to_thread.run_sync(scheduler.step)
+        except (BatchError, StoreError) as error:
+            logger.warning("the jobs cannot be looked at: %s", error)
+        await to_thread.run_sync(server.submitted.wait, LOOK_EVERY_S)

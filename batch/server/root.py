@@ -1,0 +1,72 @@
+"""Where a server keeps everything: one URI.
+
+    accounts/<account>/account.json     that it exists
+    accounts/<account>/...              its workspace: datasets/ and jobs/
+    accounts/<account>/files/           what was uploaded as a file, and by which name
+    accounts/<account>/submissions/     what a client asked of a job beyond its spec
+    accounts/<account>/idempotency/     creates that were begun
+    server/keys/, server/models/        who may come in, and what may be asked for
+
+An account cannot name another one's key, since its store begins at its own folder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from batch.records.shelf import Shelf
+from batch.workspace.store import Workspace, checked_id
+from connectors.stores.registry import open_store
+from connectors.uri import join, parse_uri
+
+_ACCOUNTS, _ACCOUNT_FILE = "accounts/", "account.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose datasets and jobs stand together."""
+
+    account_id: str
+    created_at: str
+    display_name: str = ""
+
+
+class ServerRoot:
+    """The store at a server's root. BadUri, UsageError for an account id that is none."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = parse_uri(uri)
+        self.shelf = Shelf(open_store(str(self._uri)))
+
+    @property
+    def uri(self) -> str:
+        """The canonical URI."""
+        return str(self._uri)
+
+    def create_account(self, account: Account) -> Account:
+        """The account that stands."""
+        return self.shelf.create(_account_key(account.account_id), account)
+
+    def account(self, account_id: str) -> Account | None:
+        """The account; None when there is none."""
+        return self.shelf.get(Account, _account_key(account_id))
+
+    def account_ids(self) -> list[str]:
+        """Every account's id."""
+        keys = (key.removeprefix(_ACCOUNTS) for key in self.shelf.keys(_ACCOUNTS))
+        return [key.partition("/")[0] for key in keys if key.endswith(f"/{_ACCOUNT_FILE}") and key.count("/") == 1]
+
+    def workspace(self, account_id: str) -> Workspace:
+        """The datasets and jobs of an account."""
+        return Workspace(self._folder(account_id), account_id)
+
+    def account_shelf(self, account_id: str) -> Shelf:
+        """What stands in an account's own folder."""
+        return Shelf(open_store(self._folder(account_id)))
+
+    def _folder(self, account_id: str) -> str:
+        return str(join(self._uri, "accounts", checked_id(account_id)))
+
+
+def _account_key(account_id: str) -> str:
+    return f"{_ACCOUNTS}{checked_id(account_id)}/{_ACCOUNT_FILE}"

@@ -1,0 +1,93 @@
+"""Everything of one account, and how a job of it is made. Knows no face."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from batch.errors import UsageError
+from batch.records.state import JobRecord
+from batch.server.account_jobs import AccountJobs
+from batch.server.files import CONTENT, Files
+from batch.server.outputs import OutputFiles
+from batch.server.submissions import Submission, Submissions
+from batch.server.uploads import Uploads
+from batch.spec.engine_config import EngineConfig
+from batch.spec.job_spec import JobSpec
+from batch.spec.parameters import InferenceParameters
+from batch.submission.submit import submit
+from batch.workspace.store import Workspace
+from connectors.uri import join, parse_uri
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a job is to do, beyond its submission. `output_id`: the dataset that it makes."""
+
+    output_id: str
+    engine: EngineConfig
+    created_by: str
+    inputs: tuple[str, ...]
+    parameters: InferenceParameters
+    deadline_s: float | None = None
+    display_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One account of the server."""
+
+    workspace: Workspace
+    files: Files
+    uploads: Uploads
+    jobs: AccountJobs
+    submissions: Submissions
+    outputs: OutputFiles
+
+    @property
+    def account_id(self) -> str:
+        """Its id."""
+        return self.workspace.account_id
+
+    def create_job(self, submission: Submission, asked: Asked) -> JobRecord:
+        """Store the job; after a crash in the middle the same call completes it. UsageError, SpecMismatch."""
+        standing = self.submissions.create(submission)
+        spec = JobSpec(
+            job_id=standing.job_id,
+            inputs=asked.inputs,
+            output=self.workspace.dataset_uri(asked.output_id),
+            model=asked.engine.model,
+            created_at=standing.created_at,
+            served_model_names=asked.engine.served_model_names,
+            lora=asked.engine.lora,
+            engine=asked.engine.engine,
+            engine_args=asked.engine.engine_args,
+            parameters=asked.parameters,
+            deadline_s=asked.deadline_s,
+            display_name=asked.display_name,
+            created_by=asked.created_by,
+            input_dataset_id=standing.input_id,
+            output_dataset_id=asked.output_id,
+        )
+        submit(spec, self.workspace)
+        record = self.jobs.get(standing.job_id)
+        if record is None:
+            raise UsageError(f"Job {standing.job_id!r} was deleted while it was made.")
+        return record
+
+    def content_of(self, file_id: str) -> tuple[str, ...]:
+        """The input that an uploaded file is."""
+        return (str(join(parse_uri(self.workspace.dataset_uri(file_id)), CONTENT)),)
+
+    def reads(self, dataset_id: str) -> list[str]:
+        """The jobs that have not ended and read a dataset, by id."""
+        unfinished: list[JobRecord] = self.jobs.unfinished()
+        return [record.job_id for record in unfinished if record.spec.input_dataset_id == dataset_id]
+
+
+def priority_of(metadata: Mapping[str, str]) -> int:
+    """The priority that the metadata of a batch ask for, 0 for none. UsageError for one that is no number."""
+    text = metadata.get("batchctl_priority", "0")
+    if not text.removeprefix("-").isdigit() or not -100 <= int(text) <= 100:  # noqa: PLR2004 - the bounds, told below
+        raise UsageError(f"batchctl_priority={text!r}: expected a whole number from -100 to 100")
+    return int(text)
