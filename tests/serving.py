@@ -15,9 +15,9 @@ import httpx
 import openai
 import pytest
 
-from batch.server.keys import Role
-from batch.server.models import ServedModel
-from batch.server.root import ServerRoot
+from batch.server.admin.keys import Role
+from batch.server.admin.models import ServedModel
+from batch.server.admin.root import ServerRoot
 from batch.server.server import BatchServer
 
 MODEL = "echo-1"

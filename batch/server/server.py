@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from batch.clock import Clock, SystemClock, rfc3339
-from batch.server.account_jobs import AccountJobs
-from batch.server.files import Files
+from batch.server.admin.keys import SECRET_BYTES, ApiKeys
+from batch.server.admin.models import Models
+from batch.server.admin.root import Account, ServerRoot
+from batch.server.files.outputs import OutputFiles
+from batch.server.files.uploaded import Files
+from batch.server.files.uploads import Uploads
 from batch.server.ids import Ids
-from batch.server.keys import SECRET_BYTES, ApiKeys
-from batch.server.models import Models
-from batch.server.outputs import OutputFiles
+from batch.server.jobs.account_jobs import AccountJobs
+from batch.server.jobs.submissions import Submissions
 from batch.server.refusal import not_there
-from batch.server.root import Account, ServerRoot
-from batch.server.submissions import Submissions
 from batch.server.tenant import Tenant
-from batch.server.uploads import Uploads
 
 MAX_FILE_BYTES = 200 * 10**6
 """OpenAI's limit of a batch file, and the default here."""

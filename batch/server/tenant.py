@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from batch.errors import UsageError
 from batch.records.state import JobRecord
-from batch.server.account_jobs import AccountJobs
-from batch.server.files import CONTENT, Files
-from batch.server.outputs import OutputFiles
-from batch.server.submissions import Submission, Submissions
-from batch.server.uploads import Uploads
+from batch.server.files.outputs import OutputFiles
+from batch.server.files.uploaded import CONTENT, Files
+from batch.server.files.uploads import Uploads
+from batch.server.jobs.account_jobs import AccountJobs
+from batch.server.jobs.submissions import Submission, Submissions
 from batch.spec.engine_config import EngineConfig
 from batch.spec.job_spec import JobSpec
 from batch.spec.parameters import InferenceParameters

@@ -13,7 +13,7 @@ import openai
 import pytest
 from serving import ENDED, MODEL, Serving, idle, requests, served
 
-from batch.server.keys import Role
+from batch.server.admin.keys import Role
 
 __all__ = ["idle", "served"]
 pytestmark = pytest.mark.ray

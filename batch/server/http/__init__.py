@@ -1,1 +1,1 @@
-"""The faces of the server on HTTP. FastAPI and uvicorn are imported here only."""
+"""The faces of the server on HTTP. FastAPI is imported here only. Knows nothing of stores and workers."""

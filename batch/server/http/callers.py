@@ -9,7 +9,7 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import Depends, Request
 
-from batch.server.keys import ApiKey, Role
+from batch.server.admin.keys import ApiKey, Role
 from batch.server.refusal import Refused
 from batch.server.server import BatchServer
 from batch.server.tenant import Tenant

@@ -12,7 +12,7 @@ from batch.cli.output.resources import Fields, ListFlags, list_options, render, 
 from batch.errors import UsageError
 
 if TYPE_CHECKING:
-    from batch.server.keys import ApiKey
+    from batch.server.admin.keys import ApiKey
 
 _account = click.option("--account", required=True, metavar="ID", help="The account that the key is of.")
 
@@ -30,7 +30,7 @@ def create(**given: Any) -> None:
     from datetime import timedelta
 
     from batch.clock import rfc3339
-    from batch.server.keys import Role
+    from batch.server.admin.keys import Role
 
     server = server_at(given["root"])
     life_s = given["expires_in"]

@@ -13,7 +13,7 @@ from batch.cli.flags.values import REPLICAS
 from batch.cli.output.resources import Fields, ListFlags, list_options, render, resource_output
 
 if TYPE_CHECKING:
-    from batch.server.models import ServedModel
+    from batch.server.admin.models import ServedModel
     from batch.server.server import BatchServer
 
 
@@ -83,7 +83,7 @@ def delete(name: str, root: str) -> None:
 
 def _asked(server: BatchServer, name: str, given: dict[str, Any]) -> ServedModel:
     from batch.clock import rfc3339
-    from batch.server.models import ServedModel
+    from batch.server.admin.models import ServedModel
     from batch.spec.engine_arguments import check_engine_args
 
     return ServedModel(

@@ -28,7 +28,7 @@ def root_option(function: Function) -> Function:
 
 def server_at(root: str) -> BatchServer:
     """The server over a root. BadUri."""
-    from batch.server.root import ServerRoot
+    from batch.server.admin.root import ServerRoot
     from batch.server.server import BatchServer
 
     return BatchServer(ServerRoot(root))

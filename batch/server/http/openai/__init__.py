@@ -1,1 +1,1 @@
-"""The face of OpenAI's files, uploads, batches and models."""
+"""The face of OpenAI's files, uploads, batches and models. Knows no other face."""

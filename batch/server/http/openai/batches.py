@@ -15,14 +15,14 @@ from batch.clock import rfc3339
 from batch.errors import UsageError
 from batch.records.objects import Stop, StopState
 from batch.records.state import JobRecord
-from batch.server.files import UploadedFile
+from batch.server.files.uploaded import UploadedFile
 from batch.server.http.callers import Caller, Changing, Looking, server_of, tenant_of
 from batch.server.http.openai.files import is_retry, life_s
 from batch.server.http.openai.objects import PURPOSE, batch_object, page
+from batch.server.jobs.submissions import Submission
 from batch.server.refusal import Refused, invalid, not_there
 from batch.server.scheduler import has_failed
 from batch.server.server import BatchServer
-from batch.server.submissions import Submission
 from batch.server.tenant import Asked, Tenant, priority_of
 from batch.spec.engine_config import EngineConfig
 from batch.spec.parameters import InferenceParameters

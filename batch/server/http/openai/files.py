@@ -11,7 +11,8 @@ from anyio import CapacityLimiter, WouldBlock, to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from batch.server.files import Description, UploadedFile
+from batch.server.files.outputs import OutputFile, is_output_id
+from batch.server.files.uploaded import Description, UploadedFile
 from batch.server.http.callers import Changing, Looking, tenant_of
 from batch.server.http.downloads import download
 from batch.server.http.forms import Form, chunks_of
@@ -24,7 +25,6 @@ from batch.server.http.openai.objects import (
     output_object,
     page,
 )
-from batch.server.outputs import OutputFile, is_output_id
 from batch.server.refusal import Refused, invalid
 from batch.server.tenant import Tenant
 

@@ -13,11 +13,11 @@ from batch.clock import parse_rfc3339
 from batch.layout import PartKind
 from batch.records.state import JobRecord, JobState
 from batch.result import Code
-from batch.server.files import UploadedFile
-from batch.server.models import ServedModel
-from batch.server.outputs import OutputFile, output_id, output_of
+from batch.server.admin.models import ServedModel
+from batch.server.files.outputs import OutputFile, output_id, output_of
+from batch.server.files.uploaded import UploadedFile
+from batch.server.jobs.submissions import Submission
 from batch.server.refusal import Refused
-from batch.server.submissions import Submission
 
 T = TypeVar("T")
 Json = dict[str, Any]

@@ -1,6 +1,6 @@
 """The files of an account: what was uploaded, each a dataset of the workspace under the file's id.
 
-What a job wrote is no file of these: see `batch.server.outputs`. Knows no face.
+What a job wrote is no file of these: see `batch.server.files.outputs`. Knows no face.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from http import HTTPStatus
 
 from batch.clock import Clock, parse_rfc3339, rfc3339
 from batch.records.shelf import Shelf
+from batch.server.files.passing import Passing
 from batch.server.ids import Ids, first_since
-from batch.server.passing import Passing
 from batch.server.refusal import Refused, not_there
 from batch.workspace.store import DatasetFile, DatasetRecord, Origin, Workspace
 

@@ -15,7 +15,7 @@ from http import HTTPStatus
 
 from batch.clock import Clock, parse_rfc3339, rfc3339
 from batch.records.shelf import Shelf
-from batch.server.files import Description, Files, UploadedFile
+from batch.server.files.uploaded import Description, Files, UploadedFile
 from batch.server.ids import Ids
 from batch.server.refusal import Refused, invalid, not_there
 

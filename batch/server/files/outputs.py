@@ -14,9 +14,9 @@ from batch.records.manifest import Manifest
 from batch.records.objects import PART_KINDS, Part
 from batch.records.shelf import Shelf
 from batch.records.state import JobRecord
-from batch.server.account_jobs import AccountJobs
+from batch.server.jobs.account_jobs import AccountJobs
+from batch.server.jobs.submissions import Submissions
 from batch.server.refusal import not_there
-from batch.server.submissions import Submissions
 from connectors.stores.registry import open_store
 
 _PREFIXES: dict[PartKind, str] = {"results": "file-out-", "errors": "file-err-"}
