@@ -74,6 +74,7 @@ class Scheduler:
         look = _Look([], [], {})
         for account_id in self._server.root.account_ids():
             tenant = self._server.tenant(account_id)
+            _forget_deleted(tenant)
             for record in tenant.jobs.unfinished():
                 self._sort(look, Key(account_id, record.job_id), record, tenant)
         return look
@@ -125,6 +126,14 @@ class Scheduler:
 def has_failed(record: JobRecord) -> bool:
     """Whether the job is at its end without a ledger: the server will not try it again."""
     return record.state is JobState.FAILED and (not record.may_resume or record.attempts >= MAX_FAILED_ATTEMPTS)
+
+
+def _forget_deleted(tenant: Tenant) -> None:
+    """Remove what leads to the jobs that were deleted and have ended since."""
+    for job_id in tenant.submissions.deleted():
+        record = tenant.jobs.get(job_id)
+        if record is None or record.manifest is not None or has_failed(record):
+            tenant.forget_job(job_id)
 
 
 def _only_closes(record: JobRecord, now: datetime) -> bool:

@@ -11,6 +11,7 @@ from batch.clock import Clock, SystemClock, rfc3339
 from batch.server.admin.keys import SECRET_BYTES, ApiKeys
 from batch.server.admin.models import Models
 from batch.server.admin.root import Account, ServerRoot
+from batch.server.files.drafts import Drafts
 from batch.server.files.outputs import OutputFiles
 from batch.server.files.uploaded import Files
 from batch.server.files.uploads import Uploads
@@ -18,10 +19,14 @@ from batch.server.ids import Ids
 from batch.server.jobs.account_jobs import AccountJobs
 from batch.server.jobs.submissions import Submissions
 from batch.server.refusal import not_there
+from batch.server.signing import Signer
 from batch.server.tenant import Tenant
 
 MAX_FILE_BYTES = 200 * 10**6
 """OpenAI's limit of a batch file, and the default here."""
+
+MAX_DATASET_BYTES = 80 << 30
+"""Fireworks' limit of a dataset's file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,7 @@ class Limits:
     """What a request may be. `json_bytes`: of a body that is no file."""
 
     file_bytes: int = MAX_FILE_BYTES
+    dataset_bytes: int = MAX_DATASET_BYTES
     json_bytes: int = 4 * 10**6
     uploads_at_once: int = 16
     silence_s: float = 60.0
@@ -44,6 +50,7 @@ class BatchServer:
         self.ids = Ids(lambda: secrets.token_hex(12))
         self.keys = ApiKeys(root.shelf, self.clock, lambda: secrets.token_urlsafe(SECRET_BYTES))
         self.models = Models(root.shelf)
+        self.signer = Signer(root.shelf, lambda: secrets.token_bytes(SECRET_BYTES))
         self.submitted = threading.Event()
         """Set when a job was made: its scheduler need not wait for its next look."""
         self._tenants: dict[str, Tenant] = {}
@@ -72,6 +79,7 @@ class BatchServer:
             workspace=workspace,
             files=files,
             uploads=Uploads(files, shelf, **making),
+            drafts=Drafts(workspace, shelf, self.limits.dataset_bytes),
             jobs=jobs,
             submissions=submissions,
             outputs=OutputFiles(jobs, submissions, shelf, self.clock),

@@ -110,10 +110,16 @@ class Workspace:
                 raise JobFailed(f"{self.uri}/{folder}{name} holds other bytes; delete that dataset or use another id.")
         return self._shelf.create(folder + _DATASET_FILE, record)
 
-    def store_file(self, dataset_id: str, name: str, chunks: Iterable[bytes]) -> None:
-        """Store a file of a dataset to be, read as it comes. JobFailed when one stands there."""
-        if not self._store.create_from(_folder(dataset_id) + name, chunks):
-            raise JobFailed(f"{self.uri}/{_folder(dataset_id)}{name} stands there already; use another id.")
+    def store_file(self, dataset_id: str, name: str, chunks: Iterable[bytes]) -> bool:
+        """Store a file of a dataset to be, read as it comes. False: one stands there."""
+        return self._store.create_from(_folder(dataset_id) + name, chunks)
+
+    def file_size(self, dataset_id: str, name: str) -> int | None:
+        """How many bytes a file of a dataset has; None where there is none."""
+        try:
+            return self._store.head(_folder(dataset_id) + name).size_bytes
+        except NotFound:
+            return None
 
     def read_file(self, dataset_id: str, name: str, start: int, end: int) -> bytes:
         """Bytes [start, end) of a file of a dataset. NotFound."""

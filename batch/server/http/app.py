@@ -13,8 +13,10 @@ from batch import __version__
 from batch.server.http.callers import Door
 from batch.server.http.envelope import Envelope
 from batch.server.http.errors import render_errors
+from batch.server.http.fireworks import datasets, jobs, others, transfers
 from batch.server.http.openai import batches, files, models, uploads
 from batch.server.server import BatchServer
+from connectors.uri import parse_uri
 
 FORM_BYTES = 64 << 10
 """What a form has besides its file."""
@@ -34,13 +36,16 @@ def make_app(server: BatchServer, *, asks_for_keys: bool, why_waiting: WhyWaitin
     app.state.why_waiting = why_waiting
     app.state.uploads = CapacityLimiter(server.limits.uploads_at_once)
     render_errors(app)
-    for part in (files, uploads, batches, models):
+    app.state.places = (server.root.uri, parse_uri(server.root.uri).path)
+    for part in (files, uploads, batches, models, datasets, jobs, transfers, others):
         app.include_router(part.router)
     app.get("/healthz", tags=["operation"])(_health)
 
     def limit_bytes(path: str) -> int:
         if path == files.router.prefix:
             return server.limits.file_bytes + FORM_BYTES
+        if path.startswith(transfers.router.prefix) or path.endswith(":upload"):
+            return server.limits.dataset_bytes + FORM_BYTES
         is_part = path.startswith(uploads.router.prefix) and path.endswith("/parts")
         return uploads.PART_BYTES + FORM_BYTES if is_part else server.limits.json_bytes
 

@@ -18,6 +18,20 @@ from connectors.errors import InputError, StoreError, Unavailable
 
 logger = logging.getLogger(__name__)
 
+FIREWORKS_PATHS = ("/v1/accounts", "/v1/blobs", "/verifyApiKey")
+_GRPC_CODES = {
+    HTTPStatus.BAD_REQUEST: 3,
+    HTTPStatus.REQUEST_TIMEOUT: 4,
+    HTTPStatus.NOT_FOUND: 5,
+    HTTPStatus.CONFLICT: 6,
+    HTTPStatus.FORBIDDEN: 7,
+    HTTPStatus.TOO_MANY_REQUESTS: 8,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: 11,
+    HTTPStatus.NOT_IMPLEMENTED: 12,
+    HTTPStatus.INTERNAL_SERVER_ERROR: 13,
+    HTTPStatus.SERVICE_UNAVAILABLE: 14,
+}
+"""Of a status, the number that gRPC has for it; 2 is what it calls unknown."""
 _RETRY_LATER_S = "5"
 _HTTP_CODES = {
     HTTPStatus.NOT_FOUND: "unknown_url",
@@ -47,7 +61,28 @@ async def _answer(request: Request, error: Exception) -> JSONResponse:
         headers["x-should-retry"] = str(refused.may_retry).lower()
     if refused.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         headers["retry-after"] = _RETRY_LATER_S
-    return JSONResponse(openai_shape(refused), refused.status, headers)
+    status, body = _shape(request.url.path, refused, request_id(request))
+    hidden = [str(place) for place in request.app.state.places]
+    return JSONResponse(_scrubbed(body, hidden), status, headers)
+
+
+def _shape(path: str, refused: Refused, own_id: str) -> tuple[int, dict[str, Any]]:
+    """Status and body in the shape of the face that the path is of."""
+    if not path.startswith(FIREWORKS_PATHS):
+        return refused.status, openai_shape(refused)
+    if refused.status is HTTPStatus.UNAUTHORIZED:
+        error = {"message": refused.message, "param": None, "code": "UNAUTHORIZED", "type": "error"}
+        return HTTPStatus.FORBIDDEN, {"error": error, "request_id": own_id}
+    return refused.status, {"code": _GRPC_CODES.get(refused.status, 2), "message": refused.message, "details": []}
+
+
+def _scrubbed(value: Any, places: Sequence[str]) -> Any:
+    """The same without the addresses of the server's own places."""
+    if isinstance(value, dict):
+        return {name: _scrubbed(each, places) for name, each in value.items()}
+    for place in places if isinstance(value, str) else ():
+        value = value.replace(place, "")
+    return value
 
 
 def openai_shape(refused: Refused) -> dict[str, object]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from anyio import from_thread
+from anyio import CapacityLimiter, WouldBlock, from_thread
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -21,6 +22,21 @@ from batch.server.refusal import Refused
 MAX_FIELD_BYTES = 64 << 10
 MAX_PARTS = 32
 MAX_HEADERS_BYTES = 16 << 10
+
+
+@contextmanager
+def one_of_the_uploads(request: Request) -> Iterator[None]:
+    """A place among the uploads that are under way. Refused: there is none."""
+    limiter: CapacityLimiter = request.app.state.uploads
+    try:
+        limiter.acquire_on_behalf_of_nowait(request)
+    except WouldBlock:
+        message = f"{int(limiter.total_tokens)} uploads are under way, as many as this server takes at once; wait."
+        raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "too_many_uploads", message) from None
+    try:
+        yield
+    finally:
+        limiter.release_on_behalf_of(request)
 
 
 def chunks_of(request: Request) -> Iterator[bytes]:

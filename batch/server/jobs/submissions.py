@@ -13,7 +13,7 @@ from batch.records.shelf import Shelf
 from batch.server.ids import first_since
 
 RETRIED_WITHIN = timedelta(minutes=10)
-_SUBMISSIONS, _BY_KEY = "submissions/", "idempotency/"
+_SUBMISSIONS, _BY_KEY, _DELETED = "submissions/", "idempotency/", "deletions/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,20 @@ class _Named:
     request_digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Deleted:
+    """That a job is to go."""
+
+    job_id: str
+
+
 class Submissions:
     """The creates of one account."""
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
         self._known: dict[str, Submission] = {}
+        self._deleted: set[str] = set()
 
     def create(self, submission: Submission) -> Submission:
         """The submission that stands for its job."""
@@ -65,6 +73,26 @@ class Submissions:
     def sent_before(self, prefix: str, request_digest: str, now: datetime) -> Submission | None:
         """The job of an equal request of a moment ago, whose answer a client that retries has not got."""
         return next((sent for sent in self._recent(prefix, now) if sent.request_digest == request_digest), None)
+
+    def mark_deleted(self, job_id: str) -> None:
+        """From now on the job is shown as one that goes, until it has gone."""
+        self._shelf.create(f"{_DELETED}{job_id}.json", _Deleted(job_id))
+        self._deleted.add(job_id)
+
+    def deleted(self) -> list[str]:
+        """The jobs that are to go when they have ended."""
+        return [key.removeprefix(_DELETED).removesuffix(".json") for key in self._shelf.keys(_DELETED)]
+
+    def is_deleted(self, job_id: str) -> bool:
+        """Whether the job is to go, as far as this process knows."""
+        return job_id in self._deleted
+
+    def delete(self, job_id: str) -> None:
+        """Forget what was asked of a job that has gone. Absent is fine."""
+        self._shelf.delete(_place(job_id))
+        self._shelf.delete(f"{_DELETED}{job_id}.json")
+        self._known.pop(job_id, None)
+        self._deleted.discard(job_id)
 
     def _recent(self, prefix: str, now: datetime) -> Iterator[Submission]:
         earliest = _place(first_since(prefix, now - RETRIED_WITHIN))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-from anyio import CapacityLimiter, WouldBlock, to_thread
+from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
@@ -15,7 +13,7 @@ from batch.server.files.outputs import OutputFile, is_output_id
 from batch.server.files.uploaded import Description, UploadedFile
 from batch.server.http.callers import Changing, Looking, tenant_of
 from batch.server.http.downloads import download
-from batch.server.http.forms import Form, chunks_of
+from batch.server.http.forms import Form, chunks_of, one_of_the_uploads
 from batch.server.http.openai.objects import (
     OUTPUT_PURPOSE,
     PURPOSE,
@@ -25,7 +23,7 @@ from batch.server.http.openai.objects import (
     output_object,
     page,
 )
-from batch.server.refusal import Refused, invalid
+from batch.server.refusal import invalid
 from batch.server.tenant import Tenant
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
@@ -84,7 +82,7 @@ def delete_file(request: Request, caller: Changing, file_id: str) -> Json:
     if is_output_id(file_id):
         tenant.outputs.delete(file_id)
     else:
-        tenant.files.delete(file_id, is_in_use=bool(tenant.reads(file_id)))
+        tenant.files.delete(file_id, is_in_use=bool(tenant.uses(file_id)))
     return {"id": file_id, "object": "file", "deleted": True}
 
 
@@ -105,21 +103,6 @@ def file_content(request: Request, caller: Looking, file_id: str) -> Response:
     if output.kind == "errors":
         return StreamingResponse(_error_lines(found), media_type="application/octet-stream")
     return download(request, output.read, size_bytes=output.size_bytes, etag=output.digest, filename=output_name(found))
-
-
-@contextmanager
-def one_of_the_uploads(request: Request) -> Iterator[None]:
-    """A place among the uploads that are under way. Refused: there is none."""
-    limiter: CapacityLimiter = request.app.state.uploads
-    try:
-        limiter.acquire_on_behalf_of_nowait(request)
-    except WouldBlock:
-        message = f"{int(limiter.total_tokens)} uploads are under way, as many as this server takes at once; wait."
-        raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "too_many_uploads", message) from None
-    try:
-        yield
-    finally:
-        limiter.release_on_behalf_of(request)
 
 
 def is_retry(request: Request) -> bool:
