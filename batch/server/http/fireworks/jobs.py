@@ -15,17 +15,17 @@ from pydantic import Field
 from batch.clock import rfc3339
 from batch.errors import UsageError
 from batch.records.state import JobRecord
-from batch.sdk.job_fields import JOBS
+from batch.sdk.job_fields import JOBS, STATE_PREFIX
 from batch.server.http.callers import Caller, Changing, Looking, server_of
 from batch.server.http.fireworks.access import AccountId, OwnId, asked, bare_id, own_tenant
-from batch.server.http.fireworks.objects import Body, job_object
+from batch.server.http.fireworks.objects import Body, job_object, state_of
 from batch.server.jobs.submissions import Submission
 from batch.server.refusal import Refused, invalid, not_there
 from batch.server.scheduler import has_failed
 from batch.server.server import BatchServer
 from batch.server.tenant import Asked, Tenant
 from batch.spec.parameters import InferenceParameters
-from batch.workspace.listing import Query
+from batch.workspace.listing import Listing, Query
 
 router = APIRouter(prefix="/v1/accounts/{account_id}/batchInferenceJobs", tags=["batch inference jobs"])
 
@@ -35,6 +35,15 @@ _DURATION = re.compile(r"(\d{1,9})(?:\.\d+)?([smh])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _MAX_PRIORITY = 100
 Json = dict[str, Any]
+
+
+def _states(record: JobRecord) -> tuple[str, str]:
+    """The state as it is shown, without and with the prefix of the wire."""
+    shown = state_of(record, is_final=_is_final(record))
+    return shown.removeprefix(STATE_PREFIX), shown
+
+
+SHOWN_JOBS: Listing[JobRecord] = Listing(dict(JOBS.fields) | {"state": _states}, JOBS.key, JOBS.default_order)
 
 
 class CreateJob(Body):
@@ -79,7 +88,7 @@ def list_jobs(
 ) -> Json:
     """A page of the jobs."""
     tenant = own_tenant(request, caller, account_id)
-    found = JOBS.page(tenant.jobs.all(), query)
+    found = SHOWN_JOBS.page(tenant.jobs.all(), query)
     return {
         "batchInferenceJobs": [_shown(request, record, tenant) for record in found.items],
         "nextPageToken": found.next_page_token,
@@ -190,12 +199,16 @@ def _existing(tenant: Tenant, given: str) -> JobRecord:
     return record
 
 
+def _is_final(record: JobRecord) -> bool:
+    return record.manifest is not None or has_failed(record)
+
+
 def _shown(request: Request, record: JobRecord, tenant: Tenant) -> Json:
     return job_object(
         record,
         tenant.submissions.get(record.job_id),
         tenant.workspace,
         reason=request.app.state.why_waiting(tenant.account_id, record.job_id),
-        is_final=record.manifest is not None or has_failed(record),
+        is_final=_is_final(record),
         is_deleted=tenant.submissions.is_deleted(record.job_id),
     )

@@ -83,7 +83,7 @@ def job_object(
         "updateTime": record.updated_at,
         "expireTime": rfc3339(expires) if expires else None,
         "createdBy": spec.created_by,
-        "state": "JOB_STATE_DELETING" if is_deleted else _state(record, is_final=is_final),
+        "state": "JOB_STATE_DELETING" if is_deleted else state_of(record, is_final=is_final),
         "status": {"code": _status_code(record, is_final=is_final), "message": record.message or reason},
         "model": f"accounts/{workspace.account_id}/models/{model}",
         "inputDatasetId": _name(workspace, "datasets", spec.input_dataset_id),
@@ -123,7 +123,8 @@ def error_line(line: bytes) -> bytes:
     return orjson.dumps({"custom_id": stored.get("custom_id"), "error": shown})
 
 
-def _state(record: JobRecord, *, is_final: bool) -> str:
+def state_of(record: JobRecord, *, is_final: bool) -> str:
+    """The state as it is shown, `JOB_STATE_...`: a job that waits, or will be tried again, is pending."""
     if record.state is JobState.FAILED and not is_final:
         return wire_state(JobState.PENDING)
     if record.state is JobState.VALIDATING and not record.attempts:
