@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY_S = 1.0
 END_WITHIN_S = 20
 """How long open requests may take when the server is told to end."""
+KEEP_ALIVE_S = 75
+"""How long a connection may be idle: longer than clients wait between two looks at a job."""
 THREADS = 64
 
 
@@ -58,8 +60,10 @@ def serve(
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=END_WITHIN_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
-    asyncio.run(_serve(server, config, scheduler, on_ready))
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_serve(server, config, scheduler, on_ready))
 
 
 async def _serve(

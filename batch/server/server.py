@@ -21,6 +21,7 @@ from batch.server.jobs.submissions import Submissions
 from batch.server.refusal import not_there
 from batch.server.signing import Signer
 from batch.server.tenant import Tenant
+from connectors.stores.registry import probe
 
 MAX_FILE_BYTES = 200 * 10**6
 """OpenAI's limit of a batch file, and the default here."""
@@ -56,9 +57,17 @@ class BatchServer:
         self._tenants: dict[str, Tenant] = {}
         self._lock = threading.Lock()
 
+    def probe(self) -> None:
+        """Try that the store creates only once, for all jobs: ConditionalWritesIgnored."""
+        probe(self.root.shelf.store, "server/probes", secrets.token_hex(8))
+
     def create_account(self, account_id: str, display_name: str = "") -> Account:
         """The account that stands."""
         return self.root.create_account(Account(account_id, rfc3339(self.clock.now()), display_name))
+
+    def opened(self, account_id: str) -> Tenant | None:
+        """Everything of an account that was asked for before."""
+        return self._tenants.get(account_id)
 
     def tenant(self, account_id: str) -> Tenant:
         """Everything of an account. Refused: there is none."""

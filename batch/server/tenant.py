@@ -63,7 +63,7 @@ class Tenant:
     def create_job(self, submission: Submission, asked: Asked) -> JobRecord:
         """Store the job; after a crash in the middle the same call completes it. UsageError, SpecMismatch."""
         standing = self.submissions.create(submission)
-        submit(self._spec(standing, asked), self.workspace)
+        submit(self._spec(standing, asked), self.workspace, is_probed=True)
         record = self.jobs.get(standing.job_id)
         if record is None:
             raise UsageError(f"Job {standing.job_id!r} was deleted while it was made.")

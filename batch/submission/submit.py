@@ -12,8 +12,8 @@ from batch.spec.job_spec import JobSpec
 from batch.workspace.store import DatasetRecord, JobPointer, Origin, Workspace
 
 
-def submit(spec: JobSpec, workspace: Workspace) -> JobStore:
-    """Store the job; after a crash in the middle the same call completes it.
+def submit(spec: JobSpec, workspace: Workspace, *, is_probed: bool = False) -> JobStore:
+    """Store the job; after a crash in the middle the same call completes it. `is_probed`: the store was tried before.
 
     UsageError: its id or its output dataset belongs to another job. SpecMismatch: it stands with other settings.
     """
@@ -28,7 +28,7 @@ def submit(spec: JobSpec, workspace: Workspace) -> JobStore:
     )
     if workspace.create_dataset(dataset).source_job_id != spec.job_id:
         raise UsageError(f"The output dataset {spec.output_dataset_id!r} exists already; name another one.")
-    job_store = JobStore.open(spec.output, probe_nonce=uuid4().hex)
+    job_store = JobStore.open(spec.output, probe_nonce=None if is_probed else uuid4().hex)
     job_store.create_spec(replace(spec, token=token_hex(8)))
     _check_pointer(workspace.create_job(wanted), wanted)
     return job_store

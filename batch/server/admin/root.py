@@ -1,10 +1,10 @@
 """Where a server keeps everything: one URI.
 
-    accounts/<account>/account.json     that it exists
     accounts/<account>/...              its workspace: datasets/ and jobs/
     accounts/<account>/files/           what was uploaded as a file, and by which name
     accounts/<account>/submissions/     what a client asked of a job beyond its spec
     accounts/<account>/idempotency/     creates that were begun
+    server/accounts/                    which accounts there are
     server/keys/, server/models/        who may come in, and what may be asked for
 
 An account cannot name another one's key, since its store begins at its own folder.
@@ -19,7 +19,7 @@ from batch.workspace.store import Workspace, checked_id
 from connectors.stores.registry import open_store
 from connectors.uri import join, parse_uri
 
-_ACCOUNTS, _ACCOUNT_FILE = "accounts/", "account.json"
+_ACCOUNTS = "server/accounts/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,7 @@ class ServerRoot:
 
     def account_ids(self) -> list[str]:
         """Every account's id."""
-        keys = (key.removeprefix(_ACCOUNTS) for key in self.shelf.keys(_ACCOUNTS))
-        return [key.partition("/")[0] for key in keys if key.endswith(f"/{_ACCOUNT_FILE}") and key.count("/") == 1]
+        return [key.removeprefix(_ACCOUNTS).removesuffix(".json") for key in self.shelf.keys(_ACCOUNTS)]
 
     def workspace(self, account_id: str) -> Workspace:
         """The datasets and jobs of an account."""
@@ -69,4 +68,4 @@ class ServerRoot:
 
 
 def _account_key(account_id: str) -> str:
-    return f"{_ACCOUNTS}{checked_id(account_id)}/{_ACCOUNT_FILE}"
+    return f"{_ACCOUNTS}{checked_id(account_id)}.json"

@@ -83,6 +83,13 @@ def tenant_of(request: Request, caller: Caller) -> Tenant:
     return server_of(request).tenant(caller.account_id)
 
 
+async def open_tenant(request: Request, caller: Caller) -> Tenant:
+    """The same for a route that is no thread's: the store is asked for an account once."""
+    server = server_of(request)
+    found = server.opened(caller.account_id)
+    return found if found is not None else await to_thread.run_sync(server.tenant, caller.account_id)
+
+
 def _secret(request: Request) -> str:
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     return secret.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")

@@ -77,7 +77,8 @@ class _Exchange:
 
     async def _in_time(self, doing: Awaitable[T]) -> T:
         try:
-            return await asyncio.wait_for(doing, self._silence_s)
+            async with asyncio.timeout(self._silence_s):
+                return await doing
         except TimeoutError:
             message = f"Nothing came or went for {self._silence_s:g} s; send it again."
             raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, message, CLOSE) from None

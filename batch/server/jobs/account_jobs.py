@@ -16,8 +16,8 @@ from batch.records.state import JobRecord
 from batch.workspace.store import Workspace
 
 READERS = 16
-FRESH_S = 1.0
-"""How old what is told of a job that has not ended may be."""
+FRESH_S, QUEUED_S = 1.0, 2.0
+"""How old what is told of a job that runs, and of one that waits for its first attempt, may be."""
 POINTERS_S = 10.0
 """How long a deletion by another server may go unnoticed, of a job that has ended."""
 
@@ -36,11 +36,15 @@ class AccountJobs:
     def get(self, job_id: str) -> JobRecord | None:
         """The job; None when there is none."""
         with self._locks.setdefault(job_id, threading.Lock()):
-            record = self._records.get(job_id)
-            limit_s = FRESH_S if record is None or record.manifest is None else POINTERS_S
-            if record is None or self._clock.monotonic() - self._read_at_s[job_id] >= limit_s:
-                record = self._read(job_id)
-            return record
+            return self.fresh(job_id) or self._read(job_id)
+
+    def fresh(self, job_id: str) -> JobRecord | None:
+        """What was read of the job a moment ago; None when the store has to be asked."""
+        record = self._records.get(job_id)
+        if record is None:
+            return None
+        limit_s = POINTERS_S if record.manifest is not None else FRESH_S if record.attempts else QUEUED_S
+        return record if self._clock.monotonic() - self._read_at_s.get(job_id, -limit_s) < limit_s else None
 
     def store(self, job_id: str) -> JobStore | None:
         """The objects of a job; None when there is none."""

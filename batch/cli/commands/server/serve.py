@@ -46,6 +46,7 @@ def serve(host: str, port: int, no_auth: bool, no_scheduler: bool, **given: Any)
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     server = _server(given["root"], given["max_file_bytes"])
+    server.probe()
     if no_auth:
         server.create_account(OWN_ACCOUNT)
     scheduler = None if no_scheduler else _scheduler(server)

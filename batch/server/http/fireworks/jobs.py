@@ -8,15 +8,18 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import orjson
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Request
 from fastapi import Query as Parameter
+from fastapi.responses import Response
 from pydantic import Field
 
 from batch.clock import rfc3339
 from batch.errors import UsageError
 from batch.records.state import JobRecord
 from batch.sdk.job_fields import JOBS, STATE_PREFIX
-from batch.server.http.callers import Caller, Changing, Looking, server_of
+from batch.server.http.answers import answer
+from batch.server.http.callers import Caller, Changing, Looking, open_tenant, server_of
 from batch.server.http.fireworks.access import AccountId, OwnId, asked, bare_id, own_tenant
 from batch.server.http.fireworks.objects import Body, job_object, state_of
 from batch.server.jobs.submissions import Submission
@@ -97,10 +100,14 @@ def list_jobs(
 
 
 @router.get("/{job_id:path}")
-def get_job(request: Request, caller: Looking, account_id: AccountId, job_id: OwnId) -> Json:
-    """One job."""
+async def get_job(request: Request, caller: Looking, account_id: AccountId, job_id: OwnId) -> Response:
+    """One job. Whoever waits asks for it again and again: what was read a second ago needs no thread."""
+    await open_tenant(request, caller)
     tenant = own_tenant(request, caller, account_id)
-    return _shown(request, _existing(tenant, job_id), tenant)
+    record = tenant.jobs.fresh(job_id)
+    if record is None:
+        record = await to_thread.run_sync(_existing, tenant, job_id)
+    return answer(_shown(request, record, tenant))
 
 
 @router.delete("/{job_id:path}")

@@ -8,7 +8,9 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import orjson
+from anyio import to_thread
 from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from batch.clock import rfc3339
@@ -16,7 +18,8 @@ from batch.errors import UsageError
 from batch.records.objects import Stop, StopState
 from batch.records.state import JobRecord
 from batch.server.files.uploaded import UploadedFile
-from batch.server.http.callers import Caller, Changing, Looking, server_of, tenant_of
+from batch.server.http.answers import answer
+from batch.server.http.callers import Caller, Changing, Looking, open_tenant, server_of, tenant_of
 from batch.server.http.openai.files import is_retry, life_s
 from batch.server.http.openai.objects import PURPOSE, batch_object, page
 from batch.server.jobs.submissions import Submission
@@ -92,10 +95,13 @@ def create_batch(request: Request, caller: Changing, body: CreateBatch) -> Json:
 
 
 @router.get("/{batch_id}")
-def retrieve_batch(request: Request, caller: Looking, batch_id: str) -> Json:
-    """One job."""
-    tenant = tenant_of(request, caller)
-    return _shown(request, caller, _existing(tenant, batch_id), tenant)
+async def retrieve_batch(request: Request, caller: Looking, batch_id: str) -> Response:
+    """One job. Whoever waits asks for it again and again: what was read a second ago needs no thread."""
+    tenant = await open_tenant(request, caller)
+    record = tenant.jobs.fresh(batch_id)
+    if record is None:
+        record = await to_thread.run_sync(_existing, tenant, batch_id)
+    return answer(_shown(request, caller, record, tenant))
 
 
 @router.get("")
