@@ -15,11 +15,12 @@ WORKERS ?= 3
 IN_PARALLEL := -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check fix house bench bench-gpu chaos test-long
+.PHONY: help setup demo serve-demo test check fix house bench bench-gpu chaos test-long
 
 help:
 	@echo "make setup   the environment in .venv: CPU or CUDA build, whichever this machine needs"
 	@echo "make demo    the main job: real vLLM answers 200 questions with the model that ships here"
+	@echo "make serve-demo  a server on this machine, and OpenAI's client that gets its 200 answers from it"
 	@echo "make test    every test, in small size where it has two"
 	@echo "make check   format, lint, types, import contracts and the fast tests"
 	@echo "make fix     format, and mend what the linter can"
@@ -39,6 +40,17 @@ $(DEMO)/requests.jsonl: | setup
 demo: $(DEMO)/requests.jsonl
 	$(BIN)/batchctl run $(DEMO)/requests.jsonl --model $(MODEL) --output $(DEMO)/output --max-tokens 8 --temperature 0
 	$(BIN)/python -m pipelines.models.demo_requests --rows 200 --check $(DEMO)/output/results
+
+# The server ends with the demo; port 8000 has to be free, or give another PORT.
+PORT ?= 8000
+serve-demo: setup
+	@mkdir -p $(DEMO)
+	$(BIN)/python -m pipelines.models.demo_requests --rows 200 --model arithmetic --output $(DEMO)/served-requests.jsonl
+	$(BIN)/batchctl create model arithmetic --source $(MODEL) --root $(DEMO)/server
+	$(BIN)/batchctl serve --root $(DEMO)/server --port $(PORT) --no-auth & server=$$!; trap "kill $$server" EXIT; \
+	OPENAI_BASE_URL=http://127.0.0.1:$(PORT)/v1 OPENAI_API_KEY=none \
+		$(BIN)/python docs/examples/openai_batch.py $(DEMO)/served-requests.jsonl $(DEMO)/served-results.jsonl
+	$(BIN)/python -m pipelines.models.demo_requests --rows 200 --check $(DEMO)/served-results.jsonl
 
 test: setup
 	$(BIN)/python -m pytest $(IN_PARALLEL) --durations=60

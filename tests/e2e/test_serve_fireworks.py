@@ -1,8 +1,12 @@
 """Fireworks' own client 1.x, unmodified, against `batchctl serve`: every call of datasets and batch inference jobs."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -254,3 +258,16 @@ def test_models_accounts_and_what_is_not_built(client: Fireworks, idle: Serving)
     key = idle.key("verified")
     verified = httpx.get(f"{str(client.base_url).rstrip('/')}/verifyApiKey", headers={"authorization": f"Bearer {key}"})
     assert verified.headers["x-fireworks-account-id"] == "verified"
+
+
+def test_the_example_of_the_docs(served: Serving, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(rows(3))
+    script = Path(__file__).parents[2] / "docs/examples/fireworks_batch.py"
+    own = {
+        "FIREWORKS_BASE_URL": served.url.removesuffix("/v1"),
+        "FIREWORKS_API_KEY": served.key("example"),
+        "FIREWORKS_ACCOUNT_ID": "example",
+    }
+    command = [sys.executable, str(script), str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl"), MODEL]
+    subprocess.run(command, env=os.environ | own, check=True)
+    assert len((tmp_path / "out.jsonl").read_bytes().splitlines()) == 3

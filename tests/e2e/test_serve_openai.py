@@ -2,10 +2,14 @@
 
 import hashlib
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -366,3 +370,13 @@ def test_nothing_stays_of_an_upload_that_the_client_breaks_off(idle: Serving) ->
         assert http.get("/files").json()["data"] == []
         kept = list(idle.server.root.account_shelf("breaking").keys(""))
         assert kept == []
+
+
+def test_the_example_of_the_docs(served: Serving, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(requests(3))
+    script = Path(__file__).parents[2] / "docs/examples/openai_batch.py"
+    own = {"OPENAI_BASE_URL": served.url, "OPENAI_API_KEY": served.key("example")}
+    subprocess.run(
+        [sys.executable, script, tmp_path / "in.jsonl", tmp_path / "out.jsonl"], env=os.environ | own, check=True
+    )
+    assert len((tmp_path / "out.jsonl").read_bytes().splitlines()) == 3
