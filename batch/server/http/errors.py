@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from batch.errors import BatchError, SpecMismatch, UsageError
@@ -18,6 +19,44 @@ from connectors.errors import InputError, StoreError, Unavailable
 
 logger = logging.getLogger(__name__)
 
+
+class OpenAIError(BaseModel):
+    """What is wrong, as OpenAI's clients read it."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIFailure(BaseModel):
+    """The body of an answer that is no success."""
+
+    error: OpenAIError
+
+
+class FireworksFailure(BaseModel):
+    """The same as Fireworks' clients read it. `code`: gRPC's number."""
+
+    code: int
+    message: str
+    details: list[object]
+
+
+class FireworksNoEntry(BaseModel):
+    """The body where no key, or none that lets in, was shown."""
+
+    error: OpenAIError
+    request_id: str
+
+
+Described = dict[int | str, dict[str, Any]]
+OPENAI_FAILURES: Described = {status: {"model": OpenAIFailure} for status in ("4XX", "5XX")}
+FIREWORKS_FAILURES: Described = {
+    "403": {"model": FireworksNoEntry | FireworksFailure},
+    **{status: {"model": FireworksFailure} for status in ("4XX", "5XX")},
+}
+"""For the description of every route: what may be answered besides a success."""
 FIREWORKS_PATHS = ("/v1/accounts", "/v1/blobs", "/verifyApiKey")
 _GRPC_CODES = {
     HTTPStatus.BAD_REQUEST: 3,

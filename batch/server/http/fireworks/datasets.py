@@ -14,6 +14,7 @@ from batch.errors import UsageError
 from batch.server.admin.keys import Role
 from batch.server.files.drafts import Draft
 from batch.server.http.callers import Changing, Looking, server_of
+from batch.server.http.errors import FIREWORKS_FAILURES
 from batch.server.http.fireworks.access import AccountId, OwnId, asked, bare_id, own_tenant
 from batch.server.http.fireworks.objects import ERRORS_NAME, RESULTS_NAME, Body, dataset_object, draft_object
 from batch.server.http.fireworks.transfers import signed_address
@@ -24,7 +25,7 @@ from batch.workspace.listing import Listing, Query
 from batch.workspace.store import DatasetRecord, Origin
 from connectors.uri import parse_pattern
 
-router = APIRouter(prefix="/v1/accounts/{account_id}/datasets", tags=["datasets"])
+router = APIRouter(prefix="/v1/accounts/{account_id}/datasets", tags=["datasets"], responses=FIREWORKS_FAILURES)
 
 Json = dict[str, Any]
 _FIELDS = {

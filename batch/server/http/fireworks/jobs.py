@@ -20,6 +20,7 @@ from batch.records.state import JobRecord
 from batch.sdk.job_fields import JOBS, STATE_PREFIX
 from batch.server.http.answers import answer
 from batch.server.http.callers import Caller, Changing, Looking, open_tenant, server_of
+from batch.server.http.errors import FIREWORKS_FAILURES
 from batch.server.http.fireworks.access import AccountId, OwnId, asked, bare_id, own_tenant
 from batch.server.http.fireworks.objects import Body, job_object, state_of
 from batch.server.jobs.submissions import Submission
@@ -30,7 +31,9 @@ from batch.server.tenant import Asked, Tenant
 from batch.spec.parameters import InferenceParameters
 from batch.workspace.listing import Listing, Query
 
-router = APIRouter(prefix="/v1/accounts/{account_id}/batchInferenceJobs", tags=["batch inference jobs"])
+router = APIRouter(
+    prefix="/v1/accounts/{account_id}/batchInferenceJobs", tags=["batch inference jobs"], responses=FIREWORKS_FAILURES
+)
 
 PREFIX = "bij-"
 DEFAULT_DEADLINE_S = 24 * 3600.0

@@ -9,11 +9,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from batch.server.http.callers import Looking, server_of
+from batch.server.http.errors import FIREWORKS_FAILURES
 from batch.server.http.fireworks.access import AccountId, own_tenant
 from batch.server.http.fireworks.objects import model_object
 from batch.server.refusal import Refused, not_there
 
-router = APIRouter(tags=["accounts"])
+router = APIRouter(tags=["accounts"], responses=FIREWORKS_FAILURES)
 
 UNBUILT = (
     "deployments",

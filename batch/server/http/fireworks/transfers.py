@@ -14,13 +14,14 @@ from batch.layout import PartKind
 from batch.server.files.outputs import output_of
 from batch.server.http.callers import server_of
 from batch.server.http.downloads import download
+from batch.server.http.errors import FIREWORKS_FAILURES
 from batch.server.http.fireworks.objects import ERRORS_NAME, RESULTS_NAME, error_line, result_line
 from batch.server.http.forms import chunks_of, one_of_the_uploads
 from batch.server.refusal import Refused, invalid, not_there
 from batch.server.signing import DOWN_FOR, UP_FOR
 from batch.server.tenant import Tenant
 
-router = APIRouter(prefix="/v1/blobs", tags=["transfers"])
+router = APIRouter(prefix="/v1/blobs", tags=["transfers"], responses=FIREWORKS_FAILURES)
 
 READ_BYTES = 1 << 20
 _KINDS: dict[str, PartKind] = {RESULTS_NAME: "results", ERRORS_NAME: "errors"}

@@ -20,6 +20,7 @@ from batch.records.state import JobRecord
 from batch.server.files.uploaded import UploadedFile
 from batch.server.http.answers import answer
 from batch.server.http.callers import Caller, Changing, Looking, open_tenant, server_of, tenant_of
+from batch.server.http.errors import OPENAI_FAILURES
 from batch.server.http.openai.files import is_retry, life_s
 from batch.server.http.openai.objects import PURPOSE, batch_object, page
 from batch.server.jobs.submissions import Submission
@@ -30,7 +31,7 @@ from batch.server.tenant import Asked, Tenant, priority_of
 from batch.spec.engine_config import EngineConfig
 from batch.spec.parameters import InferenceParameters
 
-router = APIRouter(prefix="/v1/batches", tags=["batches"])
+router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=OPENAI_FAILURES)
 
 PREFIX = "batch_"
 ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")

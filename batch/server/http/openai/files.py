@@ -13,6 +13,7 @@ from batch.server.files.outputs import OutputFile, is_output_id
 from batch.server.files.uploaded import Description, UploadedFile
 from batch.server.http.callers import Changing, Looking, tenant_of
 from batch.server.http.downloads import download
+from batch.server.http.errors import OPENAI_FAILURES
 from batch.server.http.forms import Form, chunks_of, one_of_the_uploads
 from batch.server.http.openai.objects import (
     OUTPUT_PURPOSE,
@@ -26,7 +27,7 @@ from batch.server.http.openai.objects import (
 from batch.server.refusal import invalid
 from batch.server.tenant import Tenant
 
-router = APIRouter(prefix="/v1/files", tags=["files"])
+router = APIRouter(prefix="/v1/files", tags=["files"], responses=OPENAI_FAILURES)
 
 SHORTEST_LIFE_S, LONGEST_LIFE_S = 3600, 2_592_000
 _CREATED_AT = "created_at"

@@ -8,10 +8,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from batch.server.http.callers import Looking, server_of
+from batch.server.http.errors import OPENAI_FAILURES
 from batch.server.http.openai.objects import model_object
 from batch.server.refusal import Refused
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], responses=OPENAI_FAILURES)
 
 
 @router.get("")
