@@ -39,8 +39,8 @@ def serve(host: str, port: int, no_auth: bool, no_scheduler: bool, **given: Any)
     if bool(given["tls_cert"]) != bool(given["tls_key"]):
         raise UsageError("--tls-cert and --tls-key go together.")
     _check_installed()
+    from batch.server.access import OWN_ACCOUNT
     from batch.server.http.app import make_app
-    from batch.server.http.callers import OWN_ACCOUNT
     from batch.server.process import Address
     from batch.server.process import serve as run_server
 

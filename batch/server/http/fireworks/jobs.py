@@ -1,224 +1,56 @@
-"""`/v1/accounts/{account}/batchInferenceJobs`: create, get, list, delete."""
+"""`/v1/accounts/{account}/batchInferenceJobs`."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
-import orjson
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends
 from fastapi import Query as Parameter
 from fastapi.responses import Response
-from pydantic import Field
 
-from batch.clock import rfc3339
-from batch.errors import UsageError
-from batch.records.state import JobRecord
-from batch.sdk.job_fields import JOBS, STATE_PREFIX
+from batch.server.fireworks import jobs
+from batch.server.fireworks.objects import Json
 from batch.server.http.answers import answer
-from batch.server.http.callers import Caller, Changing, Looking, open_tenant, server_of
 from batch.server.http.errors import FIREWORKS_FAILURES
-from batch.server.http.fireworks.access import AccountId, OwnId, asked, bare_id, own_tenant
-from batch.server.http.fireworks.objects import Body, job_object, state_of
-from batch.server.jobs.submissions import Submission
-from batch.server.refusal import Refused, invalid, not_there
-from batch.server.scheduler import has_failed
-from batch.server.server import BatchServer
-from batch.server.tenant import Asked, Tenant
-from batch.spec.parameters import InferenceParameters
-from batch.workspace.listing import Listing, Query
+from batch.server.http.fireworks.calls import AccountId, Called, OwnId, asked
+from batch.workspace.listing import Query
 
 router = APIRouter(
-    prefix="/v1/accounts/{account_id}/batchInferenceJobs", tags=["batch inference jobs"], responses=FIREWORKS_FAILURES
+    prefix="/v1/accounts/{account_id}/batchInferenceJobs",
+    tags=["batch inference jobs"],
+    responses=FIREWORKS_FAILURES,
 )
-
-PREFIX = "bij-"
-DEFAULT_DEADLINE_S = 24 * 3600.0
-_DURATION = re.compile(r"(\d{1,9})(?:\.\d+)?([smh])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
-_MAX_PRIORITY = 100
-Json = dict[str, Any]
-
-
-def _states(record: JobRecord) -> tuple[str, str]:
-    """The state as it is shown, without and with the prefix of the wire."""
-    shown = state_of(record, is_final=_is_final(record))
-    return shown.removeprefix(STATE_PREFIX), shown
-
-
-SHOWN_JOBS: Listing[JobRecord] = Listing(dict(JOBS.fields) | {"state": _states}, JOBS.key, JOBS.default_order)
-
-
-class CreateJob(Body):
-    """The body of a create. Fields that are not known are passed over."""
-
-    model: str = ""
-    input_dataset_id: str = ""
-    output_dataset_id: str = ""
-    display_name: str = ""
-    inference_parameters: dict[str, Any] = Field(default_factory=dict)
-    system_prompt: str | None = None
-    continued_from_job_name: str = ""
-    priority: int = Field(default=0, ge=-_MAX_PRIORITY, le=_MAX_PRIORITY)
-    max_job_duration: str = ""
 
 
 @router.post("")
 def create_job(
-    request: Request,
-    caller: Changing,
+    call: Called,
     account_id: AccountId,
-    body: CreateJob,
+    body: jobs.CreateJob,
     batchInferenceJobId: Annotated[str, Parameter()] = "",  # noqa: N803 - the name on the wire
 ) -> Json:
-    """Make a job. The same request under the same id, or sent again by a client that retries, gets the same job."""
-    server, tenant = server_of(request), own_tenant(request, caller, account_id)
-    digest = hashlib.sha256(orjson.dumps(body.model_dump(), option=orjson.OPT_SORT_KEYS)).hexdigest()
-    own_id = batchInferenceJobId and tenant.workspace.bare_id("batchInferenceJobs", batchInferenceJobId)
-    submission = _submission(request, tenant, body, digest, own_id)
-    if submission.request_digest != digest:
-        message = f"Job {submission.job_id!r} exists already, and asks for something else; use another id."
-        raise Refused(HTTPStatus.CONFLICT, "already_exists", message, may_retry=False)
-    standing = tenant.jobs.get(submission.job_id)
-    record = standing or _made(server, tenant, caller, body, submission)
-    server.submitted.set()
-    return _shown(request, record, tenant)
+    """Make a job."""
+    return jobs.create_job(call, account_id, body, batchInferenceJobId)
 
 
 @router.get("")
-def list_jobs(
-    request: Request, caller: Looking, account_id: AccountId, query: Annotated[Query, Depends(asked)]
-) -> Json:
+def list_jobs(call: Called, account_id: AccountId, query: Annotated[Query, Depends(asked)]) -> Json:
     """A page of the jobs."""
-    tenant = own_tenant(request, caller, account_id)
-    found = SHOWN_JOBS.page(tenant.jobs.all(), query)
-    return {
-        "batchInferenceJobs": [_shown(request, record, tenant) for record in found.items],
-        "nextPageToken": found.next_page_token,
-        "totalSize": found.total_size,
-    }
+    return jobs.list_jobs(call, account_id, query)
 
 
 @router.get("/{job_id:path}")
-async def get_job(request: Request, caller: Looking, account_id: AccountId, job_id: OwnId) -> Response:
+async def get_job(call: Called, account_id: AccountId, job_id: OwnId) -> Response:
     """One job. Whoever waits asks for it again and again: what was read a second ago needs no thread."""
-    await open_tenant(request, caller)
-    tenant = own_tenant(request, caller, account_id)
-    record = tenant.jobs.fresh(job_id)
-    if record is None:
-        record = await to_thread.run_sync(_existing, tenant, job_id)
-    return answer(_shown(request, record, tenant))
+    tenant = call.server.opened(call.caller.account_id)
+    record = tenant.jobs.fresh(job_id) if tenant is not None else None
+    if tenant is not None and record is not None and account_id in ("-", tenant.account_id):
+        return answer(jobs.shown_job(call, tenant, record))
+    return answer(await to_thread.run_sync(jobs.get_job, call, account_id, job_id))
 
 
 @router.delete("/{job_id:path}")
-def delete_job(request: Request, caller: Changing, account_id: AccountId, job_id: OwnId) -> Json:
-    """Forget a job: at once when it has ended, else when it has been cancelled. Its output dataset stays."""
-    server, tenant = server_of(request), own_tenant(request, caller, account_id)
-    record = _existing(tenant, job_id)
-    tenant.delete_job(record, by=caller.name, at=rfc3339(server.clock.now()))
-    server.submitted.set()
-    return {}
-
-
-def _submission(request: Request, tenant: Tenant, body: CreateJob, digest: str, own_id: str) -> Submission:
-    """What stands for this create: an earlier one of that id or of a client that retries, or a new one."""
-    server = server_of(request)
-    now = server.clock.now()
-    is_retry = request.headers.get("x-stainless-retry-count", "0") not in ("", "0")
-    sent = tenant.submissions.sent_before(PREFIX, digest, now) if is_retry and not own_id else None
-    standing = tenant.submissions.get(own_id) if own_id else sent
-    if standing is not None:
-        return standing
-    old = _old_job(tenant, body)
-    model = body.model.rpartition("/")[2] or (_model_of(tenant, old) if old else "")
-    given = body.input_dataset_id
-    if not given and old is None:
-        raise invalid("inputDatasetId", "Missing required parameter: 'inputDatasetId'.", "missing_required_parameter")
-    if not model:
-        raise invalid("model", "Missing required parameter: 'model'.", "missing_required_parameter")
-    return Submission(
-        job_id=own_id or server.ids.new(PREFIX, now),
-        request_digest=digest,
-        created_at=rfc3339(now),
-        model=model,
-        input_id=bare_id(tenant, "datasets", given) if given else (old.spec.input_dataset_id if old else ""),
-        endpoint="/v1/chat/completions",
-        completion_window="24h",
-        priority=body.priority,
-    )
-
-
-def _made(server: BatchServer, tenant: Tenant, caller: Caller, body: CreateJob, submission: Submission) -> JobRecord:
-    if (model := server.models.existing(submission.model)).base:
-        raise invalid("model", f"{model.name!r} is an adapter: ask for {model.base!r}, and name it in the rows.")
-    old = _old_job(tenant, body)
-    parameters = dict(body.inference_parameters) | ({"system_prompt": body.system_prompt} if body.system_prompt else {})
-    output = body.output_dataset_id
-    asked_for = Asked(
-        output_id=tenant.workspace.bare_id("datasets", output) if output else submission.job_id,
-        engine=server.models.engine_of(submission.model),
-        created_by=caller.name,
-        inputs=_inputs(tenant, submission) if old is None else old.spec.inputs,
-        parameters=InferenceParameters.from_dict(parameters),
-        deadline_s=_duration_s(body.max_job_duration),
-        display_name=body.display_name,
-        row_model="ignore",
-        continued=old.spec.output if old is not None else None,
-    )
-    return tenant.create_job(submission, asked_for)
-
-
-def _inputs(tenant: Tenant, submission: Submission) -> tuple[str, ...]:
-    if tenant.workspace.dataset(submission.input_id) is None:
-        raise not_there("dataset that is ready", submission.input_id)
-    return tenant.workspace.inputs_of(submission.input_id)
-
-
-def _old_job(tenant: Tenant, body: CreateJob) -> JobRecord | None:
-    """The job whose failed rows this one is to run. UsageError: it has not ended."""
-    if not body.continued_from_job_name:
-        return None
-    old = _existing(tenant, body.continued_from_job_name)
-    if old.manifest is None:
-        raise UsageError(f"Job {old.job_id!r} has not ended; continue it when it has.")
-    return old
-
-
-def _model_of(tenant: Tenant, record: JobRecord) -> str:
-    submission = tenant.submissions.get(record.job_id)
-    return submission.model if submission else ""
-
-
-def _duration_s(text: str) -> float:
-    if not text:
-        return DEFAULT_DEADLINE_S
-    found = _DURATION.fullmatch(text)
-    if found is None or not int(found[1]):
-        raise invalid("maxJobDuration", f"{text!r} is no duration such as 86400s or 24h.")
-    return float(int(found[1]) * _SECONDS[found[2]])
-
-
-def _existing(tenant: Tenant, given: str) -> JobRecord:
-    own_id = bare_id(tenant, "batchInferenceJobs", given)
-    record = tenant.jobs.get(own_id)
-    if record is None:
-        raise not_there("batchInferenceJob", own_id)
-    return record
-
-
-def _is_final(record: JobRecord) -> bool:
-    return record.manifest is not None or has_failed(record)
-
-
-def _shown(request: Request, record: JobRecord, tenant: Tenant) -> Json:
-    return job_object(
-        record,
-        tenant.submissions.get(record.job_id),
-        tenant.workspace,
-        reason=request.app.state.why_waiting(tenant.account_id, record.job_id),
-        is_final=_is_final(record),
-        is_deleted=tenant.submissions.is_deleted(record.job_id),
-    )
+def delete_job(call: Called, account_id: AccountId, job_id: OwnId) -> Json:
+    """Forget a job."""
+    return jobs.delete_job(call, account_id, job_id)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from batch.server.http.callers import Looking, server_of
+from batch.server.fireworks.objects import Json, model_object
 from batch.server.http.errors import FIREWORKS_FAILURES
-from batch.server.http.fireworks.access import AccountId, own_tenant
-from batch.server.http.fireworks.objects import model_object
+from batch.server.http.fireworks.calls import AccountId, Called
 from batch.server.refusal import Refused, not_there
 
 router = APIRouter(tags=["accounts"], responses=FIREWORKS_FAILURES)
@@ -28,40 +26,39 @@ UNBUILT = (
     "secrets",
     "quotas",
 )
-Json = dict[str, Any]
 
 
 @router.get("/verifyApiKey")
-def verify_api_key(caller: Looking) -> JSONResponse:
+def verify_api_key(call: Called) -> JSONResponse:
     """Whose a key is, in the header that the Build SDK reads."""
-    return JSONResponse({}, headers={"x-fireworks-account-id": caller.account_id})
+    return JSONResponse({}, headers={"x-fireworks-account-id": call.caller.account_id})
 
 
 @router.get("/v1/accounts")
-def list_accounts(caller: Looking) -> Json:
+def list_accounts(call: Called) -> Json:
     """The caller's account."""
-    return {"accounts": [_account(caller.account_id)], "nextPageToken": "", "totalSize": 1}
+    return {"accounts": [_account(call.caller.account_id)], "nextPageToken": "", "totalSize": 1}
 
 
 @router.get("/v1/accounts/{account_id}")
-def get_account(request: Request, caller: Looking, account_id: AccountId) -> Json:
+def get_account(call: Called, account_id: AccountId) -> Json:
     """The caller's account."""
-    return _account(own_tenant(request, caller, account_id).account_id)
+    return _account(call.tenant(account_id).account_id)
 
 
 @router.get("/v1/accounts/{account_id}/models")
-def list_models(request: Request, caller: Looking, account_id: AccountId) -> Json:
+def list_models(call: Called, account_id: AccountId) -> Json:
     """The registered models, which are every account's."""
-    workspace = own_tenant(request, caller, account_id).workspace
-    models = [model_object(model, workspace) for model in server_of(request).models.list()]
+    workspace = call.tenant(account_id).workspace
+    models = [model_object(model, workspace) for model in call.server.models.list()]
     return {"models": models, "nextPageToken": "", "totalSize": len(models)}
 
 
 @router.get("/v1/accounts/{account_id}/models/{name}")
-def get_model(request: Request, caller: Looking, account_id: AccountId, name: str) -> Json:
+def get_model(call: Called, account_id: AccountId, name: str) -> Json:
     """One of them."""
-    workspace = own_tenant(request, caller, account_id).workspace
-    model = server_of(request).models.get(name)
+    workspace = call.tenant(account_id).workspace
+    model = call.server.models.get(name)
     if model is None:
         raise not_there("model", name)
     return model_object(model, workspace)
@@ -72,9 +69,9 @@ def get_model(request: Request, caller: Looking, account_id: AccountId, name: st
     methods=["GET", "POST", "PATCH", "DELETE"],
     include_in_schema=False,
 )
-def not_built(request: Request, caller: Looking, account_id: AccountId, collection: str, rest: str) -> Json:  # noqa: ARG001
+def not_built(call: Called, account_id: AccountId, collection: str, rest: str) -> Json:  # noqa: ARG001
     """What this server does not have."""
-    own_tenant(request, caller, account_id)
+    call.tenant(account_id)
     if collection in UNBUILT:
         message = f"This server has no {collection}; an admin registers models with `batchctl create model`."
         raise Refused(HTTPStatus.NOT_IMPLEMENTED, "not_implemented", message, may_retry=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from http import HTTPStatus
-from urllib.parse import quote, urlencode
 
 from anyio import to_thread
 from fastapi import APIRouter, Request
@@ -12,29 +11,19 @@ from fastapi.responses import Response, StreamingResponse
 
 from batch.layout import PartKind
 from batch.server.files.outputs import output_of
+from batch.server.fireworks.call import TRANSFERS
+from batch.server.fireworks.objects import ERRORS_NAME, RESULTS_NAME, error_line, result_line
 from batch.server.http.callers import server_of
 from batch.server.http.downloads import download
 from batch.server.http.errors import FIREWORKS_FAILURES
-from batch.server.http.fireworks.objects import ERRORS_NAME, RESULTS_NAME, error_line, result_line
 from batch.server.http.forms import chunks_of, one_of_the_uploads
 from batch.server.refusal import Refused, invalid, not_there
-from batch.server.signing import DOWN_FOR, UP_FOR
 from batch.server.tenant import Tenant
 
-router = APIRouter(prefix="/v1/blobs", tags=["transfers"], responses=FIREWORKS_FAILURES)
+router = APIRouter(prefix=TRANSFERS, tags=["transfers"], responses=FIREWORKS_FAILURES)
 
 READ_BYTES = 1 << 20
 _KINDS: dict[str, PartKind] = {RESULTS_NAME: "results", ERRORS_NAME: "errors"}
-
-
-def signed_address(request: Request, method: str, account_id: str, dataset_id: str, name: str, size_bytes: int) -> str:
-    """The address of a file that takes this method for a while, without a key."""
-    server = server_of(request)
-    until = server.clock.now() + (UP_FOR if method == "PUT" else DOWN_FOR)
-    expires, signature = server.signer.sign(method, account_id, dataset_id, name, str(size_bytes), until=until)
-    query = urlencode({"size": size_bytes, "exp": expires, "sig": signature})
-    path = "/".join(quote(step, safe="") for step in (account_id, dataset_id, name))
-    return f"{str(request.base_url).rstrip('/')}{router.prefix}/{path}?{query}"
 
 
 @router.put("/{account_id}/{dataset_id}/{name}")

@@ -17,11 +17,12 @@ from batch.clock import rfc3339
 from batch.errors import UsageError
 from batch.records.objects import Stop, StopState
 from batch.records.state import JobRecord
+from batch.server.access import Caller
 from batch.server.files.uploaded import UploadedFile
 from batch.server.http.answers import answer
-from batch.server.http.callers import Caller, Changing, Looking, open_tenant, server_of, tenant_of
+from batch.server.http.callers import Changing, Looking, is_retry, open_tenant, server_of, tenant_of
 from batch.server.http.errors import OPENAI_FAILURES
-from batch.server.http.openai.files import is_retry, life_s
+from batch.server.http.openai.files import life_s
 from batch.server.http.openai.objects import PURPOSE, batch_object, page
 from batch.server.jobs.submissions import Submission
 from batch.server.refusal import Refused, invalid, not_there

@@ -11,7 +11,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from batch.server.files.outputs import OutputFile, is_output_id
 from batch.server.files.uploaded import Description, UploadedFile
-from batch.server.http.callers import Changing, Looking, tenant_of
+from batch.server.http.callers import Changing, Looking, is_retry, tenant_of
 from batch.server.http.downloads import download
 from batch.server.http.errors import OPENAI_FAILURES
 from batch.server.http.forms import Form, chunks_of, one_of_the_uploads
@@ -104,11 +104,6 @@ def file_content(request: Request, caller: Looking, file_id: str) -> Response:
     if output.kind == "errors":
         return StreamingResponse(_error_lines(found), media_type="application/octet-stream")
     return download(request, output.read, size_bytes=output.size_bytes, etag=output.digest, filename=output_name(found))
-
-
-def is_retry(request: Request) -> bool:
-    """Whether OpenAI's client says that it sends a request again."""
-    return request.headers.get("x-stainless-retry-count", "0") not in ("", "0")
 
 
 def life_s(anchor: str | None, seconds: str | int | None, param: str) -> int | None:

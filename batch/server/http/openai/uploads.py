@@ -11,11 +11,11 @@ from pydantic import BaseModel
 from batch.clock import parse_rfc3339
 from batch.server.files.uploaded import Description
 from batch.server.files.uploads import Standing
-from batch.server.http.callers import Changing, tenant_of
+from batch.server.http.callers import Changing, is_retry, tenant_of
 from batch.server.http.errors import OPENAI_FAILURES
 from batch.server.http.forms import Form, chunks_of, one_of_the_uploads
 from batch.server.http.openai.batches import ExpiresAfter
-from batch.server.http.openai.files import checked_purpose, is_retry, life_s
+from batch.server.http.openai.files import checked_purpose, life_s
 from batch.server.http.openai.objects import file_object
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"], responses=OPENAI_FAILURES)
