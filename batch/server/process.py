@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 import uvicorn
 from anyio import to_thread
@@ -41,15 +42,25 @@ class Address:
     private_key: str | None = None
 
 
+class Beside(Protocol):
+    """Another door that is open meanwhile."""
+
+    def stop(self, grace: float | None) -> object:
+        """Take no more calls, and let those that are under way end."""
+
+
 def serve(
     server: BatchServer,
     app: ASGIApp,
     address: Address,
     *,
     scheduler: Scheduler | None,
-    on_ready: Callable[[int], None],
+    on_ready: Callable[[int], Beside | None],
 ) -> None:
-    """Answer requests and start jobs until SIGINT or SIGTERM. `on_ready` hears the port. OSError: it is taken."""
+    """Answer requests and start jobs until SIGINT or SIGTERM. OSError: the port is taken.
+
+    `on_ready` hears the port, and may give what runs beside: it is stopped at the end.
+    """
     config = uvicorn.Config(
         app,
         host=address.host,
@@ -67,17 +78,19 @@ def serve(
 
 
 async def _serve(
-    server: BatchServer, config: uvicorn.Config, scheduler: Scheduler | None, on_ready: Callable[[int], None]
+    server: BatchServer, config: uvicorn.Config, scheduler: Scheduler | None, on_ready: Callable[[int], Beside | None]
 ) -> None:
     to_thread.current_default_thread_limiter().total_tokens = THREADS
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     listener = socket.create_server((config.host, config.port), family=family, backlog=2048)
     door = uvicorn.Server(config)
-    on_ready(listener.getsockname()[1])
+    beside = on_ready(listener.getsockname()[1])
     looking = asyncio.create_task(_schedule(server, scheduler)) if scheduler is not None else None
     try:
         await door.serve([listener])
     finally:
+        if beside is not None:
+            beside.stop(END_WITHIN_S)
         if looking is not None:
             looking.cancel()
             with suppress(asyncio.CancelledError):

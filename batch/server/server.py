@@ -22,6 +22,7 @@ from batch.server.refusal import not_there
 from batch.server.signing import Signer
 from batch.server.tenant import Tenant
 from connectors.stores.registry import probe
+from connectors.uri import parse_uri
 
 MAX_FILE_BYTES = 200 * 10**6
 """OpenAI's limit of a batch file, and the default here."""
@@ -56,6 +57,11 @@ class BatchServer:
         """Set when a job was made: its scheduler need not wait for its next look."""
         self._tenants: dict[str, Tenant] = {}
         self._lock = threading.Lock()
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """What no answer tells: where the root is."""
+        return self.root.uri, parse_uri(self.root.uri).path
 
     def probe(self) -> None:
         """Try that the store creates only once, for all jobs: ConditionalWritesIgnored."""

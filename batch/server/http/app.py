@@ -16,7 +16,6 @@ from batch.server.http.errors import render_errors
 from batch.server.http.fireworks import datasets, jobs, others, transfers
 from batch.server.http.openai import batches, files, models, uploads
 from batch.server.server import BatchServer
-from connectors.uri import parse_uri
 
 FORM_BYTES = 64 << 10
 """What a form has besides its file."""
@@ -36,7 +35,6 @@ def make_app(server: BatchServer, *, asks_for_keys: bool, why_waiting: WhyWaitin
     app.state.why_waiting = why_waiting
     app.state.uploads = CapacityLimiter(server.limits.uploads_at_once)
     render_errors(app)
-    app.state.places = (server.root.uri, parse_uri(server.root.uri).path)
     for part in (files, uploads, batches, models, datasets, jobs, transfers, others):
         app.include_router(part.router)
     app.get("/healthz", tags=["operation"])(_health)

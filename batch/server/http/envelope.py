@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from batch.server.http.errors import meaning, openai_shape
+from batch.server.http.errors import meaning_here, openai_shape
 
 REQUEST_ID = "x-request-id"
 CLOSE = {"connection": "close"}
@@ -42,7 +42,7 @@ class Envelope:
         exchange = _Exchange(receive, send, scope["request_id"], most_bytes, self._silence_s)
         told = Headers(scope=scope).get("content-length", "0")
         if told.isdigit() and int(told) > most_bytes:
-            refused = meaning(_too_large(most_bytes))
+            refused = meaning_here(_too_large(most_bytes))
             await JSONResponse(openai_shape(refused), refused.status, CLOSE)(scope, receive, exchange.send)
             return
         await self._app(scope, exchange.receive, exchange.send)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -13,9 +12,10 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from batch.errors import BatchError, SpecMismatch, UsageError
+from batch.errors import BatchError
+from batch.server.failures import meaning, of_validation, scrubbed
 from batch.server.refusal import Refused
-from connectors.errors import InputError, StoreError, Unavailable
+from connectors.errors import InputError, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def render_errors(app: FastAPI) -> None:
 
 
 async def _answer(request: Request, error: Exception) -> JSONResponse:
-    refused = meaning(error)
+    refused = meaning_here(error)
     if refused.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s %s, request %s", request.method, request.url.path, request_id(request), exc_info=error)
     headers = dict(getattr(error, "headers", None) or {})
@@ -101,8 +101,7 @@ async def _answer(request: Request, error: Exception) -> JSONResponse:
     if refused.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         headers["retry-after"] = _RETRY_LATER_S
     status, body = _shape(request.url.path, refused, request_id(request))
-    hidden = [str(place) for place in request.app.state.places]
-    return JSONResponse(_scrubbed(body, hidden), status, headers)
+    return JSONResponse(scrubbed(body, request.app.state.door.server.places), status, headers)
 
 
 def _shape(path: str, refused: Refused, own_id: str) -> tuple[int, dict[str, Any]]:
@@ -115,40 +114,21 @@ def _shape(path: str, refused: Refused, own_id: str) -> tuple[int, dict[str, Any
     return refused.status, {"code": _GRPC_CODES.get(refused.status, 2), "message": refused.message, "details": []}
 
 
-def _scrubbed(value: Any, places: Sequence[str]) -> Any:
-    """The same without the addresses of the server's own places."""
-    if isinstance(value, dict):
-        return {name: _scrubbed(each, places) for name, each in value.items()}
-    for place in places if isinstance(value, str) else ():
-        value = value.replace(place, "")
-    return value
-
-
 def openai_shape(refused: Refused) -> dict[str, object]:
     """`{"error": {message, type, param, code}}`."""
     error = {"message": refused.message, "type": refused.kind, "param": refused.param, "code": refused.code}
     return {"error": error}
 
 
-def meaning(error: Exception) -> Refused:
-    """What is told of an exception."""
+def meaning_here(error: Exception) -> Refused:
+    """What is told of an exception, those of the framework too."""
     match error:
-        case Refused():
-            return error
         case RequestValidationError():
-            return _of_validation(error.errors())
+            return of_validation(error.errors())
         case HTTPException():
             return _of_http(error)
-        case SpecMismatch():
-            return Refused(HTTPStatus.CONFLICT, "already_exists", _differing(error), may_retry=False)
-        case UsageError():
-            return Refused(HTTPStatus.BAD_REQUEST, "invalid_value", str(error))
-        case Unavailable():
-            message = "The server's store is out of reach; try again."
-            return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "store_unavailable", message, kind="server_error")
         case _:
-            message = "The server had an error while it did what you asked; its log has this request by its id."
-            return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "server_error", message, kind="server_error")
+            return meaning(error)
 
 
 def request_id(request: Request) -> str:
@@ -156,25 +136,6 @@ def request_id(request: Request) -> str:
     return str(request.scope.get("request_id", ""))
 
 
-def _differing(error: SpecMismatch) -> str:
-    """Names the fields and not the values, which may be paths."""
-    return f"It exists already with other settings ({', '.join(error.differences)}); use another id."
-
-
 def _of_http(error: HTTPException) -> Refused:
     status = HTTPStatus(error.status_code)
     return Refused(status, _HTTP_CODES.get(status, "bad_request"), str(error.detail))
-
-
-def _of_validation(errors: Sequence[Any]) -> Refused:
-    """The first fault of a request, by the name of its field."""
-    first = errors[0]
-    place = [str(step) for step in first["loc"] if step not in ("body", "query", "path", "header")]
-    param = ".".join(place) or None
-    if first["type"] == "missing":
-        message = f"Missing required parameter: {param!r}." if param else "The request has no body."
-        return Refused(HTTPStatus.BAD_REQUEST, "missing_required_parameter", message, param=param)
-    if first["type"] == "json_invalid":
-        return Refused(HTTPStatus.BAD_REQUEST, "invalid_json", f"The body is not JSON: {first['ctx']['error']}.")
-    found = f"Invalid value for {param!r}: {first['msg']}." if param else f"The body: {first['msg']}."
-    return Refused(HTTPStatus.BAD_REQUEST, "invalid_value", found, param=param)

@@ -22,6 +22,8 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @root_option
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Where to listen.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any free one.")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), metavar="N", help="For the Build SDK; default: no gRPC.")
+@click.option("--grpc-insecure", is_flag=True, help="gRPC without TLS beyond loopback, as that client speaks it.")
 @click.option("--no-auth", is_flag=True, help="Ask for no key; on loopback only, as one account, `local`.")
 @click.option("--no-scheduler", is_flag=True, help="Start no job here: another server over the same root does.")
 @click.option(
@@ -36,12 +38,16 @@ def serve(host: str, port: int, no_auth: bool, no_scheduler: bool, **given: Any)
     """
     if no_auth and host not in LOOPBACK:
         raise UsageError(f"--no-auth lets everybody in, and {host} is not loopback; leave out one of the two.")
+    if given["grpc_port"] is not None and host not in LOOPBACK and not given["grpc_insecure"]:
+        raise UsageError(
+            f"gRPC is clear text, keys and all, and {host} is not loopback; --grpc-insecure says it may be."
+        )
     if bool(given["tls_cert"]) != bool(given["tls_key"]):
         raise UsageError("--tls-cert and --tls-key go together.")
-    _check_installed()
+    _check_installed("fastapi", "uvicorn", "python_multipart", *(("grpc",) if given["grpc_port"] is not None else ()))
     from batch.server.access import OWN_ACCOUNT
     from batch.server.http.app import make_app
-    from batch.server.process import Address
+    from batch.server.process import Address, Beside
     from batch.server.process import serve as run_server
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
@@ -50,12 +56,24 @@ def serve(host: str, port: int, no_auth: bool, no_scheduler: bool, **given: Any)
     if no_auth:
         server.create_account(OWN_ACCOUNT)
     scheduler = None if no_scheduler else _scheduler(server)
-    app = make_app(server, asks_for_keys=not no_auth, why_waiting=scheduler.reason if scheduler else _unknown)
+    why_waiting = scheduler.reason if scheduler else _unknown
+    app = make_app(server, asks_for_keys=not no_auth, why_waiting=why_waiting)
     scheme = "https" if given["tls_cert"] else "http"
 
-    def on_ready(bound: int) -> None:
+    def on_ready(bound: int) -> Beside | None:
         shown = f"[{host}]" if ":" in host else host
-        click.echo(f"batchctl serves {server.root.uri} on {scheme}://{shown}:{bound}/v1")
+        base_url = f"{scheme}://{shown}:{bound}"
+        click.echo(f"batchctl serves {server.root.uri} on {base_url}/v1")
+        if given["grpc_port"] is None:
+            return None
+        from batch.server.grpc.service import grpc_server
+
+        address = f"{shown}:{given['grpc_port']}"
+        door = grpc_server(server, address, base_url=base_url, asks_for_keys=not no_auth, why_waiting=why_waiting)
+        door.start()
+        click.echo(f"and the Build SDK over gRPC on {address}")
+        beside: Beside = door
+        return beside
 
     run_server(
         server,
@@ -89,9 +107,9 @@ def _unknown(account_id: str, job_id: str) -> str:  # noqa: ARG001
     return ""
 
 
-def _check_installed() -> None:
+def _check_installed(*names: str) -> None:
     from importlib.util import find_spec
 
-    missing = [name for name in ("fastapi", "uvicorn", "python_multipart") if find_spec(name) is None]
+    missing = [name for name in names if find_spec(name) is None]
     if missing:
         raise UsageError(f"{', '.join(missing)} missing: pip install 'batchctl[server]'.")
