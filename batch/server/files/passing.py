@@ -38,12 +38,10 @@ class Passing:
             if not chunk:
                 continue
             self._note(chunk)
-            if not is_begun and (b"\n" in self._head or len(self._head) >= MAX_HEAD_BYTES):
-                is_begun = True
-                self._check_beginning()
+            is_begun = is_begun or self._check_beginning(is_all=len(self._head) >= MAX_HEAD_BYTES)
             yield chunk
-        if not is_begun and self._head:
-            self._check_beginning()
+        if not is_begun:
+            self._check_beginning(is_all=True)
 
     @property
     def sha256(self) -> str:
@@ -78,16 +76,23 @@ class Passing:
         if len(self._head) < MAX_HEAD_BYTES:
             self._head += chunk[: MAX_HEAD_BYTES - len(self._head)]
 
-    def _check_beginning(self) -> None:
-        lines = bytes(self._head).removeprefix(_BOM).splitlines()
-        number, first = next(((n, line.strip()) for n, line in enumerate(lines, 1) if line.strip()), (1, b""))
+    def _check_beginning(self, *, is_all: bool) -> bool:
+        """Look at the first line that is not blank; False while it has not come whole, unless this is all there is."""
+        *lines, last = bytes(self._head).removeprefix(_BOM).split(b"\n")
+        found = next(((number, line) for number, line in enumerate(lines, 1) if line.strip()), None)
+        if found is None and is_all and last.strip():
+            found = len(lines) + 1, last
+        if found is None:
+            return False
+        number, first = found
         try:
             first.decode()
         except UnicodeDecodeError as error:
             if error.reason != "unexpected end of data":
                 raise _no_requests(f"line {number}, byte {error.start} is not UTF-8") from None
-        if not first.startswith(b"{"):
+        if not first.lstrip().startswith(b"{"):
             raise _no_requests(f"line {number} is no JSON object, as every line of a file of requests is")
+        return True
 
 
 def too_large(most_bytes: int) -> Refused:
