@@ -71,6 +71,13 @@ class BatchServer:
         """The account that stands."""
         return self.root.create_account(Account(account_id, rfc3339(self.clock.now()), display_name))
 
+    def account(self, tenant: Tenant) -> Account:
+        """An account's record, as it is now: its limits may have changed. Refused: it is gone."""
+        found = self.root.account(tenant.account_id)
+        if found is None:
+            raise not_there("account", tenant.account_id)
+        return found
+
     def opened(self, account_id: str) -> Tenant | None:
         """Everything of an account that was asked for before."""
         return self._tenants.get(account_id)

@@ -39,9 +39,9 @@ def _verb(name: str, text: str, *nouns: str, fallback: Entry | None = None) -> L
 
 
 create = _verb("create", "Create a dataset, a job, or what a server keeps.", DATASET, JOB, ACCOUNT, API_KEY, MODEL)
-get = _verb("get", "Show one dataset, job or model.", DATASET, JOB, MODEL)
+get = _verb("get", "Show one dataset, job, account or model.", DATASET, JOB, ACCOUNT, MODEL)
 list_ = _verb("list", "List datasets, jobs, or what a server keeps.", DATASET, JOB, ACCOUNT, API_KEY, MODEL)
-update = _verb("update", "Change a dataset's display name, or a model.", DATASET, MODEL)
+update = _verb("update", "Change a dataset's display name, an account or a model.", DATASET, ACCOUNT, MODEL)
 delete = _verb("delete", "Delete a dataset, a job, an API key or a model.", DATASET, JOB, API_KEY, MODEL)
 download = _verb("download", "Copy a dataset's files to a folder.", DATASET)
 cancel = _verb(

@@ -24,11 +24,18 @@ _ACCOUNTS = "server/accounts/"
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose datasets and jobs stand together."""
+    """Whose datasets and jobs stand together. A limit of None is none.
+
+    `max_unfinished_jobs` may wait and run at a time; `max_stored_bytes` of uploaded files may be kept; `max_priority`
+    is the highest that a job may ask for.
+    """
 
     account_id: str
     created_at: str
     display_name: str = ""
+    max_unfinished_jobs: int | None = None
+    max_stored_bytes: int | None = None
+    max_priority: int | None = None
 
 
 class ServerRoot:
@@ -46,6 +53,10 @@ class ServerRoot:
     def create_account(self, account: Account) -> Account:
         """The account that stands."""
         return self.shelf.create(_account_key(account.account_id), account)
+
+    def update_account(self, account: Account) -> None:
+        """Change an account; the last change holds."""
+        self.shelf.put(_account_key(account.account_id), account)
 
     def account(self, account_id: str) -> Account | None:
         """The account; None when there is none."""

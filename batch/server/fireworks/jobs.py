@@ -16,6 +16,7 @@ from batch.sdk.job_fields import JOBS, STATE_PREFIX
 from batch.server.fireworks.call import Call, bare_id
 from batch.server.fireworks.objects import Body, Json, job_object, state_of
 from batch.server.jobs.submissions import Submission
+from batch.server.quotas import check_job
 from batch.server.refusal import Refused, invalid, not_there
 from batch.server.scheduler import has_failed
 from batch.server.tenant import Asked, Tenant
@@ -144,6 +145,7 @@ def _made(call: Call, tenant: Tenant, body: CreateJob, submission: Submission) -
     server = call.server
     if (model := server.models.existing(submission.model)).base:
         raise invalid("model", f"{model.name!r} is an adapter: ask for {model.base!r}, and name it in the rows.")
+    check_job(server.account(tenant), tenant, priority=submission.priority)
     old = _old_job(tenant, body)
     parameters = dict(body.inference_parameters) | ({"system_prompt": body.system_prompt} if body.system_prompt else {})
     output = body.output_dataset_id

@@ -1,13 +1,16 @@
-"""`create|list account`."""
+"""`create|get|list|update account`."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.cli.commands.server.root import print_all, root_option, server_at
-from batch.cli.output.resources import ListFlags, list_options, render, resource_output
+from batch.cli.commands.server.root import existing_account, print_all, root_option, server_at
+from batch.cli.output.resources import Fields, ListFlags, list_options, render, resource_output
+
+if TYPE_CHECKING:
+    from batch.server.server import BatchServer
 
 
 @click.command()
@@ -17,9 +20,40 @@ from batch.cli.output.resources import ListFlags, list_options, render, resource
 @resource_output
 def create(account_id: str, display_name: str, root: str, mode: str) -> None:
     """Create an account: whose datasets and jobs stand together. One that is there stays as it is."""
-    account = server_at(root).create_account(account_id, display_name)
-    fields = {"id": account.account_id, "display_name": account.display_name, "create_time": account.created_at}
-    click.echo(render(fields, mode))
+    server = server_at(root)
+    server.create_account(account_id, display_name)
+    click.echo(render(_fields(server, account_id), mode))
+
+
+@click.command()
+@click.argument("account_id")
+@root_option
+@resource_output
+def get(account_id: str, root: str, mode: str) -> None:
+    """Show an account and its limits."""
+    server = server_at(root)
+    existing_account(server, account_id)
+    click.echo(render(_fields(server, account_id), mode))
+
+
+@click.command()
+@click.argument("account_id")
+@click.option("--display-name", metavar="TEXT")
+@click.option("--max-unfinished-jobs", type=click.IntRange(min=0), metavar="N", help="Jobs that wait or run at a time.")
+@click.option("--max-stored-bytes", type=click.IntRange(min=0), metavar="N", help="Of uploaded files.")
+@click.option("--max-priority", type=click.IntRange(-100, 100), metavar="N", help="The highest that a job may have.")
+@root_option
+@resource_output
+def update(account_id: str, root: str, mode: str, **given: Any) -> None:
+    """Change an account's name or limits; what is not given stays. Over a limit, a create is answered with 429."""
+    from dataclasses import replace
+
+    server = server_at(root)
+    existing_account(server, account_id)
+    account = server.root.account(account_id)
+    assert account is not None
+    server.root.update_account(replace(account, **{name: value for name, value in given.items() if value is not None}))
+    click.echo(render(_fields(server, account_id), mode))
 
 
 @click.command("list")
@@ -29,8 +63,14 @@ def create(account_id: str, display_name: str, root: str, mode: str) -> None:
 def list_(root: str, mode: str, **given: Any) -> None:
     """List the accounts of a server."""
     server = server_at(root)
-    found = [account for own_id in server.root.account_ids() if (account := server.root.account(own_id)) is not None]
-    items = (
-        {"id": each.account_id, "display_name": each.display_name, "create_time": each.created_at} for each in found
-    )
-    print_all(items, ListFlags(**given), mode, collection="accounts", columns=("id", "create_time", "display_name"))
+    items = (_fields(server, own_id) for own_id in server.root.account_ids())
+    columns = ("id", "create_time", "max_unfinished_jobs", "max_stored_bytes", "max_priority", "display_name")
+    print_all(items, ListFlags(**given), mode, collection="accounts", columns=columns)
+
+
+def _fields(server: BatchServer, account_id: str) -> Fields:
+    from dataclasses import asdict
+
+    account = server.root.account(account_id)
+    shown = {} if account is None else asdict(account)
+    return {"id": shown.pop("account_id", account_id), "create_time": shown.pop("created_at", "")} | shown

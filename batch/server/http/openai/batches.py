@@ -25,6 +25,7 @@ from batch.server.http.errors import OPENAI_FAILURES
 from batch.server.http.openai.files import life_s
 from batch.server.http.openai.objects import PURPOSE, batch_object, page
 from batch.server.jobs.submissions import Submission
+from batch.server.quotas import check_job
 from batch.server.refusal import Refused, invalid, not_there
 from batch.server.scheduler import has_failed
 from batch.server.server import BatchServer
@@ -83,6 +84,8 @@ def create_batch(request: Request, caller: Changing, body: CreateBatch) -> Json:
         output_ttl_s=life_s(expiry.anchor, expiry.seconds, "output_expires_after") if expiry else None,
         priority=_priority(metadata),
     )
+    if tenant.jobs.get(submission.job_id) is None:
+        check_job(server.account(tenant), tenant, priority=submission.priority)
     asked = Asked(
         output_id=submission.job_id,
         engine=engine,

@@ -11,7 +11,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from batch.server.files.outputs import OutputFile, is_output_id
 from batch.server.files.uploaded import Description, UploadedFile
-from batch.server.http.callers import Changing, Looking, is_retry, tenant_of
+from batch.server.http.callers import Changing, Looking, is_retry, server_of, tenant_of
 from batch.server.http.downloads import download
 from batch.server.http.errors import OPENAI_FAILURES
 from batch.server.http.forms import Form, chunks_of, one_of_the_uploads
@@ -24,6 +24,7 @@ from batch.server.http.openai.objects import (
     output_object,
     page,
 )
+from batch.server.quotas import check_bytes
 from batch.server.refusal import invalid
 from batch.server.tenant import Tenant
 
@@ -41,8 +42,14 @@ async def create_file(request: Request, caller: Changing) -> Json:
         form = Form(request.headers.get("content-type", ""), chunks_of(request), "file")
 
         def receive() -> UploadedFile:
-            files = tenant_of(request, caller).files
-            return files.receive(form.file(), lambda: _description(form), is_retry=is_retry(request))
+            server, tenant = server_of(request), tenant_of(request, caller)
+            account = server.account(tenant)
+            check_bytes(account, tenant, more_bytes=int(request.headers.get("content-length", "0")))
+
+            def describe() -> Description:
+                return _description(form)
+
+            return tenant.files.receive(form.file(), describe, is_retry=is_retry(request))
 
         return file_object(await to_thread.run_sync(receive))
 

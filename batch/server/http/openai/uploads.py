@@ -11,12 +11,13 @@ from pydantic import BaseModel
 from batch.clock import parse_rfc3339
 from batch.server.files.uploaded import Description
 from batch.server.files.uploads import Standing
-from batch.server.http.callers import Changing, is_retry, tenant_of
+from batch.server.http.callers import Changing, is_retry, server_of, tenant_of
 from batch.server.http.errors import OPENAI_FAILURES
 from batch.server.http.forms import Form, chunks_of, one_of_the_uploads
 from batch.server.http.openai.batches import ExpiresAfter
 from batch.server.http.openai.files import checked_purpose, life_s
 from batch.server.http.openai.objects import file_object
+from batch.server.quotas import check_bytes
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"], responses=OPENAI_FAILURES)
 
@@ -47,8 +48,9 @@ def create_upload(request: Request, caller: Changing, body: CreateUpload) -> Jso
     expiry = body.expires_after
     life = life_s(expiry.anchor, expiry.seconds, "expires_after") if expiry else None
     told = Description(body.filename, checked_purpose(body.purpose), life)
-    uploads = tenant_of(request, caller).uploads
-    return _shown(uploads.create(told, size_bytes=body.bytes, mime_type=body.mime_type))
+    tenant = tenant_of(request, caller)
+    check_bytes(server_of(request).account(tenant), tenant, more_bytes=body.bytes)
+    return _shown(tenant.uploads.create(told, size_bytes=body.bytes, mime_type=body.mime_type))
 
 
 @router.post("/{upload_id}/parts")
