@@ -20,11 +20,13 @@ from starlette.types import ASGIApp
 from batch.errors import BatchError
 from batch.server.scheduler import Scheduler
 from batch.server.server import BatchServer
+from batch.server.sweep import sweep
 from connectors.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
+SWEEP_EVERY_S = 3600.0
 END_WITHIN_S = 20
 """How long open requests may take when the server is told to end."""
 KEEP_ALIVE_S = 75
@@ -98,11 +100,27 @@ async def _serve(
 
 
 async def _schedule(server: BatchServer, scheduler: Scheduler) -> None:
-    """Look at the jobs each second, and at once when one was made."""
+    """Look at the jobs each second, and at once when one was made; tidy up every hour."""
+    swept_at_s = float("-inf")
     while True:
         server.submitted.clear()
+        if server.clock.monotonic() - swept_at_s >= SWEEP_EVERY_S:
+            swept_at_s = server.clock.monotonic()
+            await to_thread.run_sync(_sweep, server)
         try:
             await to_thread.run_sync(scheduler.step)
         except (BatchError, StoreError) as error:
             logger.warning("the jobs cannot be looked at: %s", error)
         await to_thread.run_sync(server.submitted.wait, LOOK_EVERY_S)
+
+
+def _sweep(server: BatchServer) -> None:
+    for account_id in server.root.account_ids():
+        try:
+            removed = sweep(server.tenant(account_id), server.clock.now())
+        except (BatchError, StoreError) as error:
+            logger.warning("account %s cannot be tidied up: %s", account_id, error)
+        else:
+            logger.info(
+                "account %s: freed the space of %d things: %s", account_id, len(removed), ", ".join(removed[:20])
+            )

@@ -135,6 +135,11 @@ class Workspace:
         records = (self._shelf.get(DatasetRecord, key) for key in keys if _is_dataset(key))
         return [record for record in records if record is not None]
 
+    def dataset_ids(self, starting_with: str = "") -> list[str]:
+        """The ids of all folders of datasets that begin so, also of those that are none yet, or no more."""
+        keys = self._store.keys(_DATASETS + starting_with)
+        return sorted({key.removeprefix(_DATASETS).partition("/")[0] for key in keys})
+
     def rename_dataset(self, dataset_id: str, display_name: str) -> DatasetRecord | None:
         """Change the label, the one thing of a dataset that changes; the last writer wins. None: no such dataset."""
         record = self.dataset(dataset_id)

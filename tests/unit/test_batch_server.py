@@ -22,6 +22,7 @@ from batch.server.jobs.submissions import Submission
 from batch.server.refusal import Refused
 from batch.server.server import BatchServer
 from batch.server.signing import Signer
+from batch.server.sweep import sweep
 from batch.server.tenant import Asked
 from batch.spec.parameters import InferenceParameters
 from connectors.stores import registry
@@ -339,3 +340,33 @@ def test_an_expired_file_is_shown_to_nobody(server: BatchServer, clock: Hands) -
     assert files.all() == []
     with pytest.raises(Refused):
         files.get(file.file_id)
+
+
+# --- the sweep ---
+
+
+def test_what_nobody_is_shown_any_more_takes_no_space(server: BatchServer, clock: Hands, memory_store: Store) -> None:
+    tenant = server.tenant("team")
+    stays = tenant.files.receive([ROW], lambda: Description("stays", "batch"))
+    expires = tenant.files.receive([ROW], lambda: Description("expires", "batch", 3600))
+    read = tenant.files.receive([ROW], lambda: Description("read", "batch"))
+    torn = server.ids.new("file-", clock.now())
+    tenant.workspace.store_file(torn, "content.jsonl", [ROW])  # and the server died
+    begun = tenant.uploads.create(Description("u", "batch"), size_bytes=9, mime_type="x").upload.upload_id
+    tenant.uploads.add_part(begun, [b"123"])
+    job = tenant.create_job(
+        Submission("batch_1", "d", AT, "m", read.file_id),
+        Asked("batch_1", server.models.engine_of("m"), "ada", ("memory://e/x.jsonl",), InferenceParameters()),
+    )
+    tenant.files.delete(read.file_id, is_in_use=True)
+
+    assert sweep(tenant, clock.now()) == []
+    clock.sleep(25 * 3600)
+    assert sorted(sweep(tenant, clock.now())) == sorted([expires.file_id, torn, begun])
+    assert sweep(tenant, clock.now()) == []
+    assert set(tenant.workspace.dataset_ids("file-")) == {stays.file_id, read.file_id}  # a job reads one
+    tenant.jobs.forget(job.job_id)
+    tenant.workspace.delete_job(job.job_id)
+    assert sweep(tenant, clock.now()) == [read.file_id]
+    assert tenant.files.all() == [stays]
+    assert list(memory_store.keys("accounts/team/uploads/")) == [f"accounts/team/uploads/{begun}/upload.json"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from batch.clock import Clock, parse_rfc3339, rfc3339
 from batch.errors import JobFailed
@@ -17,6 +17,7 @@ from batch.records.state import JobRecord
 from batch.server.jobs.account_jobs import AccountJobs
 from batch.server.jobs.submissions import Submissions
 from batch.server.refusal import not_there
+from connectors.errors import NotFound
 from connectors.stores.registry import open_store
 
 _PREFIXES: dict[PartKind, str] = {"results": "file-out-", "errors": "file-err-"}
@@ -68,6 +69,14 @@ class Output:
             yield from lines
         if held:
             yield held
+
+    def is_there(self) -> bool:
+        """Whether its last part is, which is deleted last."""
+        try:
+            open_store(self.uri).head(self.parts[-1].key)
+        except NotFound:
+            return False
+        return True
 
     def delete(self) -> None:
         """Remove the parts; the ledger still names them."""
@@ -133,14 +142,17 @@ class OutputFiles:
         output = output_of(record, kind)
         if output is None or record.finished_at is None:
             return None
+        end = self.expires_at(record)
+        if end is not None and self._clock.now() >= end:
+            return None
+        return OutputFile(output_id(record.job_id, kind), output, record.finished_at, rfc3339(end) if end else "")
+
+    def expires_at(self, record: JobRecord) -> datetime | None:
+        """When the outputs of a job are shown to nobody any more; None: never, or it has not ended."""
         submission = self._submissions.get(record.job_id)
-        expires_at = ""
-        if submission is not None and submission.output_ttl_s is not None:
-            end = parse_rfc3339(record.finished_at) + timedelta(seconds=submission.output_ttl_s)
-            if self._clock.now() >= end:
-                return None
-            expires_at = rfc3339(end)
-        return OutputFile(output_id(record.job_id, kind), output, record.finished_at, expires_at)
+        if record.finished_at is None or submission is None or submission.output_ttl_s is None:
+            return None
+        return parse_rfc3339(record.finished_at) + timedelta(seconds=submission.output_ttl_s)
 
 
 def is_output_id(file_id: str) -> bool:

@@ -111,15 +111,23 @@ class Files:
 
     def all(self) -> list[UploadedFile]:
         """Every file that has not expired, the oldest first."""
-        found = [self._remembered(key) for key in list(self._shelf.keys(_FILES))]
         now = self._clock.now()
-        return [file for file in found if file is not None and not file.has_expired(now)]
+        return [file for file in self.kept() if not file.has_expired(now)]
+
+    def kept(self) -> list[UploadedFile]:
+        """Every file that was not deleted, expired ones too, the oldest first."""
+        found = [self._remembered(key) for key in list(self._shelf.keys(_FILES))]
+        return [file for file in found if file is not None]
+
+    def forget(self, file_id: str) -> None:
+        """Remove what is known of a file; its bytes stay. Absent is fine."""
+        self._shelf.delete(_place(file_id))
+        self._known.pop(_place(file_id), None)
 
     def delete(self, file_id: str, *, is_in_use: bool) -> None:
         """Show the file to nobody any more. Its bytes stay while a job that has not ended reads them."""
         self.get(file_id)
-        self._shelf.delete(_place(file_id))
-        self._known.pop(_place(file_id), None)
+        self.forget(file_id)
         if not is_in_use:
             self._workspace.delete_dataset(file_id)
 

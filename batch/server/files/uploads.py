@@ -125,7 +125,7 @@ class Uploads:
         end = self._shelf.create(_end_place(upload_id), _End(file.file_id))
         if end.file_id != file.file_id:  # somebody else was first
             self._files.delete(file.file_id, is_in_use=False)
-        self._drop_parts(upload_id)
+        self.drop_parts(upload_id)
         return self.get(upload_id)
 
     def cancel(self, upload_id: str) -> Standing:
@@ -133,7 +133,7 @@ class Uploads:
         if self.get(upload_id).status is not UploadStatus.CANCELLED:
             self._pending(upload_id)
             self._shelf.create(_end_place(upload_id), _End(""))
-            self._drop_parts(upload_id)
+            self.drop_parts(upload_id)
         return self.get(upload_id)
 
     def _pending(self, upload_id: str) -> Standing:
@@ -165,7 +165,20 @@ class Uploads:
         if md5 is not None and md5.lower() != digest.hexdigest():
             raise invalid("md5", f"The parts have the MD5 {digest.hexdigest()}; one of them was damaged on its way.")
 
-    def _drop_parts(self, upload_id: str) -> None:
+    def with_parts(self) -> list[str]:
+        """The uploads whose parts still take space, by id."""
+        keys = (key for key in self._shelf.keys("uploads/") if "/parts/" in key)
+        return sorted({key.split("/")[1] for key in keys})
+
+    def is_over(self, upload_id: str) -> bool:
+        """Whether no part of it is wanted any more."""
+        try:
+            return self.get(upload_id).status is not UploadStatus.PENDING
+        except Refused:  # the file that it made was deleted
+            return True
+
+    def drop_parts(self, upload_id: str) -> None:
+        """Remove its parts. Absent is fine."""
         for key in list(self._shelf.keys(_parts_of(upload_id))):
             self._shelf.delete(key)
 
