@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,7 +15,7 @@ from batch.clock import parse_rfc3339
 from batch.errors import BatchError
 from batch.jobs.lease import this_process, why_idle
 from batch.machine.launcher import Launcher, log_path
-from batch.machine.resources import engine_needs
+from batch.machine.resources import engine_needs, parse_replicas
 from batch.records.state import JobRecord, JobState
 from batch.scheduling.queue import Decision, Key, Running, Start, Waiting, decide
 from batch.server.server import BatchServer
@@ -38,17 +38,35 @@ class _Look:
     outputs: dict[Key, JobRecord]
 
 
-class Scheduler:
-    """The scheduler of one machine. `slots`: its GPUs by number, or one place where there are none.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where jobs run: on this machine's GPUs, by number, or one at a time where there are none.
 
-    Not for several threads; `reason` is.
+    With `ray_address` on a cluster, `jobs_at_once` at a time, whatever GPUs this machine has.
     """
 
-    def __init__(self, server: BatchServer, slots: Sequence[str], *, launcher: Launcher, has_gpus: bool) -> None:
+    gpus: tuple[str, ...] = ()
+    ray_address: str | None = None
+    jobs_at_once: int = 1
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether a job gets GPUs of this machine."""
+        return bool(self.gpus) and self.ray_address is None
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """What jobs are given, each to one at a time."""
+        return self.gpus if self.has_gpus else tuple(f"place {number}" for number in range(self.jobs_at_once))
+
+
+class Scheduler:
+    """The scheduler of one machine. Not for several threads; `reason` is."""
+
+    def __init__(self, server: BatchServer, place: Place, *, launcher: Launcher) -> None:
         self._server = server
-        self._slots = tuple(slots)
+        self._place = place
         self._launcher = launcher
-        self._has_gpus = has_gpus
         self._here = this_process()
         self._workers: dict[Key, tuple[subprocess.Popen[bytes], tuple[str, ...]]] = {}
         self._reasons: Mapping[Key, str] = {}
@@ -56,7 +74,7 @@ class Scheduler:
     def step(self) -> Decision:
         """Look at all jobs once and start those whose turn it is."""
         look = self._look()
-        decision = decide(look.waiting, look.running, self._slots, self._server.clock.now())
+        decision = decide(look.waiting, look.running, self._place.slots, self._server.clock.now())
         for start in decision.starts:
             try:
                 self._start(start, look.outputs[start.key])
@@ -93,7 +111,7 @@ class Scheduler:
                     created_at=parse_rfc3339(record.created_at),
                     since=parse_rfc3339(record.updated_at),
                     priority=submission.priority if submission else 0,
-                    needs=engine_needs(record.spec).ranks if self._has_gpus else 1,
+                    needs=self._needs(record, tenant),
                     attempts=record.attempts,
                     only_closes=_only_closes(record, self._server.clock.now()),
                 )
@@ -103,23 +121,38 @@ class Scheduler:
         """The slots of a job that was started before this process, on this machine."""
         if record.holder is None or record.holder.host != self._here.host:
             return None
-        if not self._has_gpus:
-            return self._slots[:1]
+        if not self._place.has_gpus:
+            return self._place.slots[:1]
         store = tenant.jobs.store(record.job_id)
         epoch = store.latest_epoch() if store else None
         told = epoch.options.get(GPUS_OPTION) if epoch else None
-        return tuple(str(told).split(",")) if told else self._slots
+        return tuple(str(told).split(",")) if told else self._place.slots
+
+    def _needs(self, record: JobRecord, tenant: Tenant) -> int:
+        if not self._place.has_gpus:
+            return 1
+        replicas = self._replicas(record, tenant)
+        return engine_needs(record.spec).ranks * (parse_replicas(replicas)[0] if replicas else 1)
+
+    def _replicas(self, record: JobRecord, tenant: Tenant) -> str | None:
+        """The engines that the job's model is registered with; None: one for each GPU set that it gets."""
+        submission = tenant.submissions.get(record.job_id)
+        model = self._server.models.get(submission.model) if submission is not None else None
+        return model.replicas or None if model is not None else None
 
     def _start(self, start: Start, record: JobRecord) -> None:
         attempt = record.attempts + 1
+        tenant = self._server.tenant(start.key.account_id)
         worker = self._launcher.start(
             record.spec.output,
             foreground=False,
-            gpus=start.slots if self._has_gpus else None,
+            replicas=self._replicas(record, tenant),
+            ray_address=self._place.ray_address,
+            gpus=start.slots if self._place.has_gpus else None,
             log=log_path(record.spec.output, job_id=record.job_id, attempt=attempt),
         )
         self._workers[start.key] = (worker, start.slots)
-        self._server.tenant(start.key.account_id).jobs.forget(record.job_id)
+        tenant.jobs.forget(record.job_id)
         logger.info("%s: attempt %d has process %d", record.job_id, attempt, worker.pid)
 
 

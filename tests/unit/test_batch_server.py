@@ -1,4 +1,4 @@
-"""The server's parts without a wire: keys, models, files, submissions, jobs, over a store that fails on demand."""
+"""The server's parts without a wire: files, submissions, jobs, over a store that dies at every operation."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -7,13 +7,12 @@ from typing import TypeVar
 
 import pytest
 from faults import Crash, Fault, Kind, Verb, Wrapped, struck
+from set_clock import Hands
 
-from batch.errors import UsageError
 from batch.records.objects import Stop, StopState
 from batch.records.shelf import Shelf
 from batch.records.state import JobState
-from batch.server.admin.keys import HITS_S, MISSES_S, ApiKeys, Role
-from batch.server.admin.models import Models, ServedModel
+from batch.server.admin.models import ServedModel
 from batch.server.admin.root import ServerRoot
 from batch.server.files.passing import MAX_HEAD_BYTES, Passing
 from batch.server.files.uploaded import Description
@@ -33,22 +32,6 @@ AT = "2026-01-31T12:00:00.000000Z"
 ROW = b'{"custom_id": "a", "body": {"model": "m", "messages": []}}\n'
 
 
-class Hands:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.at = datetime(2026, 1, 31, 12, tzinfo=UTC)
-
-    def monotonic(self) -> float:
-        return self.at.timestamp()
-
-    def now(self) -> datetime:
-        return self.at
-
-    def sleep(self, seconds: float) -> None:
-        self.at += timedelta(seconds=seconds)
-
-
 @pytest.fixture
 def clock() -> Hands:
     return Hands()
@@ -60,85 +43,6 @@ def server(memory_store: Store, clock: Hands) -> BatchServer:
     found.create_account("team")
     found.models.create(ServedModel("m", "src", AT, engine="echo"))
     return found
-
-
-# --- keys ---
-
-
-def test_a_key_is_found_by_its_secret_which_is_not_stored(memory_store: Store, clock: Hands) -> None:
-    keys = ApiKeys(Shelf(memory_store), clock, lambda: "s" * 43)
-    secret, key = keys.create("team", user_id="ada", role=Role.VIEWER)
-    assert secret == "bk_" + "s" * 43
-    assert keys.find(secret) == key
-    assert keys.find(secret + "x") is None
-    stored = [memory_store.get(found.key) + found.key.encode() for found in memory_store.list("")]
-    assert all(b"s" * 20 not in content for content in stored)
-
-
-def test_a_deleted_key_lets_nobody_in_any_more(memory_store: Store, clock: Hands) -> None:
-    ours, others = (ApiKeys(Shelf(memory_store), clock, lambda: "t" * 43) for _ in range(2))
-    secret, key = ours.create("team")
-    assert others.find(secret) == key
-    assert not ours.delete("other", key.key_id)
-    assert ours.delete("team", key.key_id)
-    assert ours.find(secret) is None
-    clock.sleep(HITS_S - 1)
-    assert others.find(secret) == key  # another process has not looked yet
-    clock.sleep(1)
-    assert others.find(secret) is None
-
-
-def test_a_new_key_lets_in_after_a_moment_where_it_was_tried_before(memory_store: Store, clock: Hands) -> None:
-    ours, others = (ApiKeys(Shelf(memory_store), clock, lambda: "u" * 43) for _ in range(2))
-    assert others.find("bk_" + "u" * 43) is None
-    secret, key = ours.create("team")
-    assert others.find(secret) is None
-    clock.sleep(MISSES_S)
-    assert others.find(secret) == key
-
-
-def test_an_expired_key_lets_nobody_in(memory_store: Store, clock: Hands) -> None:
-    keys = ApiKeys(Shelf(memory_store), clock, lambda: "v" * 43)
-    secret, key = keys.create("team", expires_at="2026-01-31T12:00:10.000000Z")
-    assert keys.find(secret) == key
-    clock.sleep(10)
-    assert keys.find(secret) is None
-
-
-# --- models ---
-
-
-def test_the_last_change_of_a_model_holds(memory_store: Store) -> None:
-    models = Models(Shelf(memory_store))
-    models.create(ServedModel("m", "one", AT))
-    assert models.create(ServedModel("m", "one", "2027-01-01T00:00:00.000000Z")).created_at == AT
-    with pytest.raises(UsageError, match="registered already, as one"):
-        models.create(ServedModel("m", "two", AT))
-    for number in range(12):
-        models.update(ServedModel("m", f"v{number}", AT))
-    assert models.existing("m").source == "v11"
-    models.delete("m")
-    assert models.get("m") is None
-    models.create(ServedModel("m", "again", AT))
-    assert [model.source for model in models.list()] == ["again"]
-
-
-def test_an_engine_has_its_base_and_all_adapters_of_it(memory_store: Store) -> None:
-    models = Models(Shelf(memory_store))
-    models.create(ServedModel("base", "b", AT, engine_args={"max_model_len": "8k"}))
-    models.create(ServedModel("one", "l1", AT, base="base"))
-    models.create(ServedModel("two", "l2", AT, base="base"))
-    engine = models.engine_of("two")
-    assert (engine.model, engine.served_model_names, engine.lora) == ("b", ("base",), {"one": "l1", "two": "l2"})
-    assert engine == models.engine_of("base")
-    with pytest.raises(UsageError, match="the base of one, two"):
-        models.delete("base")
-    with pytest.raises(UsageError, match="is an adapter itself"):
-        models.create(ServedModel("three", "l3", AT, base="two"))
-    for name in ("", "../x", "a/b", "-x", "x" * 129):
-        with pytest.raises(UsageError, match="model name"):
-            models.create(ServedModel(name, "s", AT))
-        assert models.get(name) is None
 
 
 # --- what passes ---
@@ -294,6 +198,43 @@ def test_a_create_that_dies_anywhere_is_one_job_after_its_retry(
         (record,) = BatchServer(ServerRoot(uri), clock=clock).tenant("team").jobs.all()
         assert (record.state, record.spec.created_by) == (JobState.VALIDATING, "ada")
     assert reached >= 8
+
+
+def test_a_cancel_and_a_delete_that_die_anywhere_are_done_after_their_retry(
+    clock: Hands, dies: Callable[[Fault | None], None]
+) -> None:
+    def cancelled(server: BatchServer, is_retry: bool) -> str:
+        tenant = server.tenant("team")
+        (record,) = tenant.jobs.all()
+        store = tenant.jobs.store(record.job_id)
+        assert store is not None
+        store.request_stop(Stop(StopState.CANCELLED, "x", AT))
+        return record.job_id
+
+    def deleted(server: BatchServer, is_retry: bool) -> str:
+        tenant = server.tenant("team")
+        for file in tenant.files.all():
+            tenant.files.delete(file.file_id, is_in_use=False)
+        for record in tenant.jobs.all():
+            tenant.delete_job(record, by="ada", at=AT)
+        return ""
+
+    for do in (cancelled, deleted):
+        reached = 0
+        for at, kind in points():
+            uri = f"memory://{do.__name__}-{at}-{kind.name}/root"
+            first = BatchServer(ServerRoot(uri), clock=clock)
+            first.create_account("team")
+            first.models.create(ServedModel("m", "src", AT, engine="echo"))
+            upload(first, False)
+            create(first, False)
+            if not crashed_then_retried(uri, clock, dies, Fault(kind, at), do):
+                break
+            reached += 1
+            tenant = BatchServer(ServerRoot(uri), clock=clock).tenant("team")
+            assert [record.state for record in tenant.jobs.all()] == [JobState.CANCELLING]
+            assert len(tenant.files.all()) == (do is cancelled)
+        assert reached >= 4
 
 
 # --- records of jobs ---

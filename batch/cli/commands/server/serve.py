@@ -25,6 +25,14 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @click.option("--grpc-port", type=click.IntRange(0, 65535), metavar="N", help="For the Build SDK; default: no gRPC.")
 @click.option("--grpc-insecure", is_flag=True, help="gRPC without TLS beyond loopback, as that client speaks it.")
 @click.option("--no-auth", is_flag=True, help="Ask for no key; on loopback only, as one account, `local`.")
+@click.option("--ray-address", metavar="A", help="Run the jobs on this cluster; default: on this machine.")
+@click.option(
+    "--jobs-at-once",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="So many run at a time, on a cluster or on a machine without GPUs; with GPUs as many as they are for.",
+)
 @click.option("--no-scheduler", is_flag=True, help="Start no job here: another server over the same root does.")
 @click.option(
     "--max-file-bytes", type=click.IntRange(min=1), metavar="N", help="The largest upload. Default: 200,000,000."
@@ -55,7 +63,7 @@ def serve(host: str, port: int, no_auth: bool, no_scheduler: bool, **given: Any)
     server.probe()
     if no_auth:
         server.create_account(OWN_ACCOUNT)
-    scheduler = None if no_scheduler else _scheduler(server)
+    scheduler = None if no_scheduler else _scheduler(server, given["ray_address"], given["jobs_at_once"])
     why_waiting = scheduler.reason if scheduler else _unknown
     app = make_app(server, asks_for_keys=not no_auth, why_waiting=why_waiting)
     scheme = "https" if given["tls_cert"] else "http"
@@ -91,15 +99,15 @@ def _server(root: str, max_file_bytes: int | None) -> BatchServer:
     return server if max_file_bytes is None else BatchServer(server.root, limits=Limits(file_bytes=max_file_bytes))
 
 
-def _scheduler(server: BatchServer) -> Scheduler:
+def _scheduler(server: BatchServer, ray_address: str | None, jobs_at_once: int) -> Scheduler:
     from batch.machine.launcher import GPUS_VARIABLE, Launcher
     from batch.machine.resources import gpu_count
-    from batch.server.scheduler import Scheduler
+    from batch.server.scheduler import Place, Scheduler
     from batch.settings import variable
 
     named = variable(GPUS_VARIABLE)
     gpus = [name for name in named.split(",") if name] if named is not None else [str(n) for n in range(gpu_count())]
-    return Scheduler(server, gpus or ["cpu"], launcher=Launcher(), has_gpus=bool(gpus))
+    return Scheduler(server, Place(tuple(gpus), ray_address, jobs_at_once), launcher=Launcher())
 
 
 def _unknown(account_id: str, job_id: str) -> str:  # noqa: ARG001
