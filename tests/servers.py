@@ -17,7 +17,7 @@ from types import MappingProxyType
 import pytest
 
 NPM = Path(__file__).parents[1] / "build" / "npm"
-PACKAGES = ("azurite@3.37.0", "s3rver@3.7.1")
+PACKAGES = ("azurite@3.37.0", "openai@6.49.0", "s3rver@3.7.1")
 OLDEST_NODE = 20
 INSTALL_LIMIT_S = 100  # Below the time limit of a test.
 START_LIMIT_S = 60
@@ -49,6 +49,15 @@ def s3rver(directory: Path, bucket: str) -> Iterator[str]:
     options = ["-a", "127.0.0.1", "-p", str(port), "-d", str(directory), "--configure-bucket", bucket, "--silent"]
     with running([npm_program("s3rver"), *options], port) as endpoint:
         yield endpoint
+
+
+def node_script(name: str, source: str) -> list[str]:
+    """The command that runs a script with the npm packages in reach. Skips the test where npm does not provide them."""
+    if problem := npm_problem():
+        pytest.skip(problem)
+    script = NPM / name
+    script.write_text(source)
+    return ["node", str(script)]
 
 
 def npm_program(name: str) -> str:

@@ -7,8 +7,9 @@ from typing import TypeVar
 
 import pytest
 from faults import Crash, Fault, Kind, Verb, Wrapped, struck
-from set_clock import Hands
+from jobs import NOW, FakeClock
 
+from batch.clock import rfc3339
 from batch.records.objects import Stop, StopState
 from batch.records.shelf import Shelf
 from batch.records.state import JobState
@@ -28,17 +29,17 @@ from connectors.stores import registry
 from connectors.stores.store import Store
 
 T = TypeVar("T")
-AT = "2026-01-31T12:00:00.000000Z"
+AT = rfc3339(NOW)
 ROW = b'{"custom_id": "a", "body": {"model": "m", "messages": []}}\n'
 
 
 @pytest.fixture
-def clock() -> Hands:
-    return Hands()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def server(memory_store: Store, clock: Hands) -> BatchServer:
+def server(memory_store: Store, clock: FakeClock) -> BatchServer:
     found = BatchServer(ServerRoot(memory_store.uri), clock=clock)
     found.create_account("team")
     found.models.create(ServedModel("m", "src", AT, engine="echo"))
@@ -87,7 +88,7 @@ def test_ids_sort_by_their_time() -> None:
     assert made[0] < first_since("x-", start + timedelta(seconds=99_999))
 
 
-def test_a_signature_is_for_its_words_and_a_while(memory_store: Store, clock: Hands) -> None:
+def test_a_signature_is_for_its_words_and_a_while(memory_store: Store, clock: FakeClock) -> None:
     ours, others = (Signer(Shelf(memory_store), lambda n=n: bytes([n]) * 32) for n in (1, 2))  # type: ignore[misc]
     expires, signature = ours.sign("PUT", "a", "bc", until=clock.now() + timedelta(seconds=10))
     allows = others.allows  # the secret of the first one is everybody's
@@ -130,7 +131,11 @@ def dies(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault | None], None]:
 
 
 def crashed_then_retried(
-    uri: str, clock: Hands, dies: Callable[[Fault | None], None], fault: Fault, do: Callable[[BatchServer, bool], str]
+    uri: str,
+    clock: FakeClock,
+    dies: Callable[[Fault | None], None],
+    fault: Fault,
+    do: Callable[[BatchServer, bool], str],
 ) -> bool:
     """Whether the operation of that number was reached: the process died there, and another one was asked again."""
     server = BatchServer(ServerRoot(uri), clock=clock)
@@ -153,7 +158,7 @@ def upload(server: BatchServer, is_retry: bool) -> str:
 
 
 def test_an_upload_that_dies_anywhere_is_one_file_after_its_retry(
-    clock: Hands, dies: Callable[[Fault | None], None]
+    clock: FakeClock, dies: Callable[[Fault | None], None]
 ) -> None:
     reached = 0
     for at, kind in points():
@@ -184,7 +189,7 @@ def create(server: BatchServer, is_retry: bool) -> str:
 
 
 def test_a_create_that_dies_anywhere_is_one_job_after_its_retry(
-    clock: Hands, dies: Callable[[Fault | None], None]
+    clock: FakeClock, dies: Callable[[Fault | None], None]
 ) -> None:
     reached = 0
     for at, kind in points():
@@ -201,7 +206,7 @@ def test_a_create_that_dies_anywhere_is_one_job_after_its_retry(
 
 
 def test_a_cancel_and_a_delete_that_die_anywhere_are_done_after_their_retry(
-    clock: Hands, dies: Callable[[Fault | None], None]
+    clock: FakeClock, dies: Callable[[Fault | None], None]
 ) -> None:
     def cancelled(server: BatchServer, is_retry: bool) -> str:
         tenant = server.tenant("team")
@@ -240,7 +245,7 @@ def test_a_cancel_and_a_delete_that_die_anywhere_are_done_after_their_retry(
 # --- records of jobs ---
 
 
-def test_a_running_job_is_read_once_a_second_and_a_stop_is_seen_at_once(server: BatchServer, clock: Hands) -> None:
+def test_a_running_job_is_read_once_a_second_and_a_stop_is_seen_at_once(server: BatchServer, clock: FakeClock) -> None:
     job_id = create(server, False)
     tenant = server.tenant("team")
     assert tenant.jobs.fresh(job_id) is not None
@@ -272,7 +277,7 @@ def test_a_deleted_file_is_gone_for_every_server(server: BatchServer, memory_sto
         other.files.get(file_id)
 
 
-def test_an_expired_file_is_shown_to_nobody(server: BatchServer, clock: Hands) -> None:
+def test_an_expired_file_is_shown_to_nobody(server: BatchServer, clock: FakeClock) -> None:
     files = server.tenant("team").files
     file = files.receive([ROW], lambda: Description("a", "batch", 3600))
     clock.sleep(3599)
@@ -286,7 +291,9 @@ def test_an_expired_file_is_shown_to_nobody(server: BatchServer, clock: Hands) -
 # --- the sweep ---
 
 
-def test_what_nobody_is_shown_any_more_takes_no_space(server: BatchServer, clock: Hands, memory_store: Store) -> None:
+def test_what_nobody_is_shown_any_more_takes_no_space(
+    server: BatchServer, clock: FakeClock, memory_store: Store
+) -> None:
     tenant = server.tenant("team")
     stays = tenant.files.receive([ROW], lambda: Description("stays", "batch"))
     expires = tenant.files.receive([ROW], lambda: Description("expires", "batch", 3600))

@@ -1,26 +1,29 @@
 """Keys and models of a server."""
 
-import pytest
-from set_clock import Hands
+from datetime import timedelta
 
+import pytest
+from jobs import NOW, FakeClock
+
+from batch.clock import rfc3339
 from batch.errors import UsageError
 from batch.records.shelf import Shelf
 from batch.server.admin.keys import HITS_S, MISSES_S, ApiKeys, Role
 from batch.server.admin.models import Models, ServedModel
 from connectors.stores.store import Store
 
-AT = "2026-01-31T12:00:00.000000Z"
+AT = rfc3339(NOW)
 
 
 @pytest.fixture
-def clock() -> Hands:
-    return Hands()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 # --- keys ---
 
 
-def test_a_key_is_found_by_its_secret_which_is_not_stored(memory_store: Store, clock: Hands) -> None:
+def test_a_key_is_found_by_its_secret_which_is_not_stored(memory_store: Store, clock: FakeClock) -> None:
     keys = ApiKeys(Shelf(memory_store), clock, lambda: "s" * 43)
     secret, key = keys.create("team", user_id="ada", role=Role.VIEWER)
     assert secret == "bk_" + "s" * 43
@@ -30,7 +33,7 @@ def test_a_key_is_found_by_its_secret_which_is_not_stored(memory_store: Store, c
     assert all(b"s" * 20 not in content for content in stored)
 
 
-def test_a_deleted_key_lets_nobody_in_any_more(memory_store: Store, clock: Hands) -> None:
+def test_a_deleted_key_lets_nobody_in_any_more(memory_store: Store, clock: FakeClock) -> None:
     ours, others = (ApiKeys(Shelf(memory_store), clock, lambda: "t" * 43) for _ in range(2))
     secret, key = ours.create("team")
     assert others.find(secret) == key
@@ -43,7 +46,7 @@ def test_a_deleted_key_lets_nobody_in_any_more(memory_store: Store, clock: Hands
     assert others.find(secret) is None
 
 
-def test_a_new_key_lets_in_after_a_moment_where_it_was_tried_before(memory_store: Store, clock: Hands) -> None:
+def test_a_new_key_lets_in_after_a_moment_where_it_was_tried_before(memory_store: Store, clock: FakeClock) -> None:
     ours, others = (ApiKeys(Shelf(memory_store), clock, lambda: "u" * 43) for _ in range(2))
     assert others.find("bk_" + "u" * 43) is None
     secret, key = ours.create("team")
@@ -52,9 +55,9 @@ def test_a_new_key_lets_in_after_a_moment_where_it_was_tried_before(memory_store
     assert others.find(secret) == key
 
 
-def test_an_expired_key_lets_nobody_in(memory_store: Store, clock: Hands) -> None:
+def test_an_expired_key_lets_nobody_in(memory_store: Store, clock: FakeClock) -> None:
     keys = ApiKeys(Shelf(memory_store), clock, lambda: "v" * 43)
-    secret, key = keys.create("team", expires_at="2026-01-31T12:00:10.000000Z")
+    secret, key = keys.create("team", expires_at=rfc3339(clock.now() + timedelta(seconds=10)))
     assert keys.find(secret) == key
     clock.sleep(10)
     assert keys.find(secret) is None
