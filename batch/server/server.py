@@ -11,6 +11,7 @@ from batch.clock import Clock, SystemClock, rfc3339
 from batch.server.admin.keys import SECRET_BYTES, ApiKeys
 from batch.server.admin.models import Models
 from batch.server.admin.root import Account, ServerRoot
+from batch.server.admin.users import Users
 from batch.server.files.drafts import Drafts
 from batch.server.files.outputs import OutputFiles
 from batch.server.files.uploaded import Files
@@ -51,6 +52,7 @@ class BatchServer:
         self.limits = limits or Limits()
         self.ids = Ids(lambda: secrets.token_hex(12))
         self.keys = ApiKeys(root.shelf, self.clock, lambda: secrets.token_urlsafe(SECRET_BYTES))
+        self.users = Users(root.shelf)
         self.models = Models(root.shelf)
         self.signer = Signer(root.shelf, lambda: secrets.token_bytes(SECRET_BYTES))
         self.submitted = threading.Event()

@@ -16,6 +16,8 @@ import pytest
 from fireworks import Fireworks
 from serving import MODEL, Serving, idle, served
 
+from batch.server.admin.keys import Role
+
 __all__ = ["idle", "served"]
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
@@ -248,6 +250,32 @@ def test_whose_things_they_are(idle: Serving) -> None:
     assert body["error"]["code"] == "UNAUTHORIZED"
     with pytest.raises(fireworks.BadRequestError, match="admin"):
         ours.datasets.create(dataset_id="files", dataset={"external_url": "/etc/passwd"})
+
+
+def test_an_admin_makes_users_and_their_keys(idle: Serving) -> None:
+    admin = Fireworks(
+        api_key=idle.key("led", Role.ADMIN), account_id="led", base_url=idle.url.removesuffix("/v1"), max_retries=0
+    )
+    made = admin.users.create(user_id="ada", role="user", display_name="Ada", email="ada@example.org")
+    assert (made.name, made.role) == ("accounts/led/users/ada", "user")
+    assert admin.users.update("ada", role="viewer").role == "viewer"
+    assert [own_id(user) for user in admin.users.list()] == ["ada"]
+    key = admin.api_keys.create("ada", api_key={"display_name": "laptop"})
+    assert key.key is not None
+    (listed,) = admin.api_keys.list("ada")
+    assert (listed.key_id, listed.key, listed.prefix) == (key.key_id, None, key.key[:8])
+    ada = Fireworks(api_key=key.key, account_id="led", base_url=str(admin.base_url), max_retries=0)
+    assert list(ada.datasets.list()) == []
+    with pytest.raises(fireworks.PermissionDeniedError, match="look, but not change"):
+        ada.datasets.create(dataset_id="x", dataset={})
+    with pytest.raises(fireworks.PermissionDeniedError, match="an admin's business"):
+        ada.api_keys.list("ada")
+    with pytest.raises(fireworks.BadRequestError, match="Expected one of admin"):
+        admin.users.update("ada", role="king")
+    assert key.key_id is not None
+    admin.api_keys.delete("ada", key_id=key.key_id)
+    with pytest.raises(fireworks.PermissionDeniedError):
+        ada.datasets.list()
 
 
 def test_models_accounts_and_what_is_not_built(client: Fireworks, idle: Serving) -> None:

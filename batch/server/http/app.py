@@ -13,7 +13,7 @@ from batch import __version__
 from batch.server.http.callers import Door
 from batch.server.http.envelope import Envelope
 from batch.server.http.errors import render_errors
-from batch.server.http.fireworks import datasets, jobs, others, transfers
+from batch.server.http.fireworks import datasets, jobs, others, transfers, users
 from batch.server.http.openai import batches, files, models, uploads
 from batch.server.server import BatchServer
 
@@ -35,7 +35,7 @@ def make_app(server: BatchServer, *, asks_for_keys: bool, why_waiting: WhyWaitin
     app.state.why_waiting = why_waiting
     app.state.uploads = CapacityLimiter(server.limits.uploads_at_once)
     render_errors(app)
-    for part in (files, uploads, batches, models, datasets, jobs, transfers, others):
+    for part in (files, uploads, batches, models, datasets, jobs, transfers, users, others):
         app.include_router(part.router)
     app.get("/healthz", tags=["operation"])(_health)
 

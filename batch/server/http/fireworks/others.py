@@ -22,7 +22,6 @@ UNBUILT = (
     "supervisedFineTuningJobs",
     "reinforcementFineTuningJobs",
     "dpoJobs",
-    "users",
     "secrets",
     "quotas",
 )
