@@ -5,6 +5,7 @@ Exception
 │   ├── NotFound                no such object, file, bucket or match
 │   ├── Changed                 the object is not the version that was planned
 │   ├── Unavailable             transient (5xx, timeout, reset); it stood until the retry budget was spent
+│   ├── NoSpace                 the store has no room left
 │   ├── ConditionalWritesIgnored  the store cannot create-if-absent: unsafe for jobs
 │   └── Forbidden               no permission, or a key that would leave the root of its store
 └── InputError                  the user named something that cannot be read
@@ -27,6 +28,10 @@ class Changed(StoreError):
 
 class Unavailable(StoreError):
     """The store did not answer properly, also after retries; trying later may help."""
+
+
+class NoSpace(StoreError):
+    """The disk is full, or a quota of it is used up."""
 
 
 class ConditionalWritesIgnored(StoreError):

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from batch.errors import SpecMismatch, UsageError
 from batch.server.refusal import Refused
-from connectors.errors import Unavailable
+from connectors.errors import NoSpace, Unavailable
 
 
 def meaning(error: Exception) -> Refused:
@@ -27,6 +27,9 @@ def meaning(error: Exception) -> Refused:
         case Unavailable():
             message = "The server's store is out of reach; try again."
             return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "store_unavailable", message, kind="server_error")
+        case NoSpace():
+            message = "The server's store has no room left; an admin has to make some."
+            return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "store_full", message, kind="server_error")
         case _:
             message = "The server had an error while it did what you asked; its log has this request by its id."
             return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "server_error", message, kind="server_error")

@@ -18,6 +18,7 @@ from anyio import to_thread
 from starlette.types import ASGIApp
 
 from batch.errors import BatchError
+from batch.server.connection import BoundedConnection
 from batch.server.scheduler import Scheduler
 from batch.server.server import BatchServer
 from batch.server.sweep import sweep
@@ -69,6 +70,7 @@ def serve(
         port=address.port,
         ssl_certfile=address.certificate,
         ssl_keyfile=address.private_key,
+        http=BoundedConnection,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from connectors.errors import Changed, ConditionalWritesIgnored, Forbidden, NotFound, StoreError
+from connectors.errors import Changed, ConditionalWritesIgnored, Forbidden, NoSpace, NotFound, StoreError
 from connectors.stores.store import ObjectInfo, checked_content, checked_key
 from connectors.uri import Uri
 
@@ -176,7 +176,8 @@ class LocalStore:
         except PermissionError as error:
             raise Forbidden(f"{self.uri}/{key}: permission denied for this user") from error
         except OSError as error:
-            raise StoreError(f"{self.uri}/{key}: {error.strerror or error}") from error
+            kind = NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
+            raise kind(f"{self.uri}/{key}: {error.strerror or error}") from error
 
 
 def _resolved(path: Path) -> Path:
