@@ -63,7 +63,8 @@ class BatchServer:
     @property
     def places(self) -> tuple[str, ...]:
         """What no answer tells: where the root is."""
-        return self.root.uri, parse_uri(self.root.uri).path
+        parsed = parse_uri(self.root.uri)
+        return (self.root.uri, parsed.path) if parsed.scheme == "file" else (self.root.uri,)
 
     def probe(self) -> None:
         """Try that the store creates only once, for all jobs: ConditionalWritesIgnored."""

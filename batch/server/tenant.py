@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,6 +10,7 @@ from batch.errors import UsageError
 from batch.jobs.store import JobStore
 from batch.records.objects import Stop, StopState
 from batch.records.state import JobRecord
+from batch.server.failures import scrubbed
 from batch.server.files.drafts import Drafts
 from batch.server.files.outputs import OutputFiles
 from batch.server.files.uploaded import CONTENT, Files
@@ -59,6 +60,15 @@ class Tenant:
     def account_id(self) -> str:
         """Its id."""
         return self.workspace.account_id
+
+    def message(self, record: JobRecord, places: Sequence[str]) -> str:
+        """What is told of a job, without the addresses of the server's places or where its model lies."""
+        spec = record.spec
+        sources = {spec.model: spec.engine_config.model_names[0], **{lies: name for name, lies in spec.lora.items()}}
+        text = record.message
+        for source in sorted(sources, key=len, reverse=True):
+            text = text.replace(source, sources[source])
+        return str(scrubbed(text, places))
 
     def create_job(self, submission: Submission, asked: Asked) -> JobRecord:
         """Store the job; after a crash in the middle the same call completes it. UsageError, SpecMismatch."""

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -259,6 +260,19 @@ def test_a_running_job_is_read_once_a_second_and_a_stop_is_seen_at_once(server: 
     seen = tenant.jobs.get(job_id)
     assert seen is not None
     assert seen.state is JobState.CANCELLING
+
+
+def test_what_is_told_of_a_job_names_no_place(server: BatchServer, clock: FakeClock) -> None:
+    server.models.create(ServedModel("inside", "/models/secret", AT, engine="echo"))
+    tenant = server.tenant("team")
+    record = tenant.create_job(
+        Submission("batch_1", "d", AT, "inside", "file-1"),
+        Asked("batch_1", server.models.engine_of("inside"), "ada", ("memory://e/x.jsonl",), InferenceParameters()),
+    )
+    failed = replace(record, message=f"No weights in /models/secret; see {record.spec.output}/_job/logs.")
+    assert (
+        tenant.message(failed, server.places) == "No weights in inside; see /accounts/team/datasets/batch_1/_job/logs."
+    )
 
 
 def test_a_damaged_job_hides_no_other(server: BatchServer, memory_store: Store) -> None:

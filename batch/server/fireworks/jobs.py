@@ -109,7 +109,7 @@ def shown_job(call: Call, tenant: Tenant, record: JobRecord) -> Json:
         record,
         tenant.submissions.get(record.job_id),
         tenant.workspace,
-        reason=call.why_waiting(tenant.account_id, record.job_id),
+        message=tenant.message(record, call.server.places) or call.why_waiting(tenant.account_id, record.job_id),
         is_final=_is_final(record),
         is_deleted=tenant.submissions.is_deleted(record.job_id),
     )

@@ -64,11 +64,11 @@ def job_object(
     submission: Submission | None,
     workspace: Workspace,
     *,
-    reason: str,
+    message: str,
     is_final: bool,
     is_deleted: bool,
 ) -> Json:
-    """A job. `reason`: why it waits; `is_final`: it has ended, with a ledger or without one."""
+    """A job. `message`: what is told of it; `is_final`: it has ended, with a ledger or without one."""
     spec = record.spec
     model = submission.model if submission else spec.engine_config.model_names[0]
     deadline_s = spec.deadline_s
@@ -84,7 +84,7 @@ def job_object(
         "expireTime": rfc3339(expires) if expires else None,
         "createdBy": spec.created_by,
         "state": "JOB_STATE_DELETING" if is_deleted else state_of(record, is_final=is_final),
-        "status": {"code": _status_code(record, is_final=is_final), "message": record.message or reason},
+        "status": {"code": _status_code(record, is_final=is_final), "message": message},
         "model": f"accounts/{workspace.account_id}/models/{model}",
         "inputDatasetId": _name(workspace, "datasets", spec.input_dataset_id),
         "outputDatasetId": _name(workspace, "datasets", spec.output_dataset_id),

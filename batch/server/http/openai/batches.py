@@ -209,6 +209,7 @@ def _existing(tenant: Tenant, batch_id: str) -> JobRecord:
 
 
 def _shown(request: Request, caller: Caller, record: JobRecord, tenant: Tenant) -> Json:
-    reason = request.app.state.why_waiting(caller.account_id, record.job_id)
+    told = tenant.message(record, server_of(request).places)
+    message = told or request.app.state.why_waiting(caller.account_id, record.job_id)
     is_final = record.manifest is not None or has_failed(record)
-    return batch_object(record, tenant.submissions.get(record.job_id), reason=reason, is_final=is_final)
+    return batch_object(record, tenant.submissions.get(record.job_id), message=message, is_final=is_final)

@@ -72,8 +72,8 @@ def output_name(file: OutputFile) -> str:
     return f"{file.file_id.removeprefix('file-')}.jsonl"
 
 
-def batch_object(record: JobRecord, submission: Submission | None, *, reason: str, is_final: bool) -> Json:
-    """A job. `reason`: why it waits; `is_final`: it has ended, with a ledger or without one."""
+def batch_object(record: JobRecord, submission: Submission | None, *, message: str, is_final: bool) -> Json:
+    """A job. `message`: what is told of it; `is_final`: it has ended, with a ledger or without one."""
     status = status_of(record, is_final=is_final)
     end_at = _seconds(record.finished_at or record.updated_at) if is_final else None
     return {
@@ -81,7 +81,7 @@ def batch_object(record: JobRecord, submission: Submission | None, *, reason: st
         "object": "batch",
         "endpoint": submission.endpoint if submission else "/v1/chat/completions",
         "model": submission.model if submission else record.spec.engine_config.model_names[0],
-        "errors": _errors(record) if status == "failed" else None,
+        "errors": _errors(message) if status == "failed" else None,
         "input_file_id": record.spec.input_dataset_id,
         "completion_window": submission.completion_window if submission else "24h",
         "status": status,
@@ -100,7 +100,7 @@ def batch_object(record: JobRecord, submission: Submission | None, *, reason: st
         },
         "usage": _usage(record),
         "metadata": submission.metadata if submission else {},
-        "status_message": record.message or reason,
+        "status_message": message,
     }
 
 
@@ -194,10 +194,10 @@ def _deadline(record: JobRecord) -> int | None:
     return int((parse_rfc3339(record.created_at) + timedelta(seconds=seconds)).timestamp())
 
 
-def _errors(record: JobRecord) -> Json:
+def _errors(message: str) -> Json:
     return {
         "object": "list",
-        "data": [{"code": "batch_failed", "message": record.message, "line": None, "param": None}],
+        "data": [{"code": "batch_failed", "message": message, "line": None, "param": None}],
     }
 
 
