@@ -11,23 +11,24 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import uvicorn
 from anyio import to_thread
 from starlette.types import ASGIApp
 
-from batch.errors import BatchError
 from batch.server.connection import BoundedConnection
 from batch.server.scheduler import Scheduler
 from batch.server.server import BatchServer
 from batch.server.sweep import sweep
-from connectors.errors import StoreError
+from connectors.errors import Unavailable
 
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
 SWEEP_EVERY_S = 3600.0
+SHOWN = 20
 END_WITHIN_S = 20
 """How long open requests may take when the server is told to end."""
 KEEP_ALIVE_S = 75
@@ -106,23 +107,26 @@ async def _schedule(server: BatchServer, scheduler: Scheduler) -> None:
     swept_at_s = float("-inf")
     while True:
         server.submitted.clear()
+        await _done(scheduler.step, "the jobs cannot be looked at")
         if server.clock.monotonic() - swept_at_s >= SWEEP_EVERY_S:
             swept_at_s = server.clock.monotonic()
-            await to_thread.run_sync(_sweep, server)
-        try:
-            await to_thread.run_sync(scheduler.step)
-        except (BatchError, StoreError) as error:
-            logger.warning("the jobs cannot be looked at: %s", error)
+            await _done(partial(_sweep, server), "the accounts cannot be tidied up")
         await to_thread.run_sync(server.submitted.wait, LOOK_EVERY_S)
+
+
+async def _done(do: Callable[[], object], otherwise: str) -> None:
+    """Do it in a thread. What goes wrong is told in the log, and tried again: nobody else would start the jobs."""
+    try:
+        await to_thread.run_sync(do)
+    except Unavailable as error:
+        logger.warning("%s: %s", otherwise, error)
+    except Exception:
+        logger.exception("%s", otherwise)
 
 
 def _sweep(server: BatchServer) -> None:
     for account_id in server.root.account_ids():
-        try:
-            removed = sweep(server.tenant(account_id), server.clock.now())
-        except (BatchError, StoreError) as error:
-            logger.warning("account %s cannot be tidied up: %s", account_id, error)
-        else:
-            logger.info(
-                "account %s: freed the space of %d things: %s", account_id, len(removed), ", ".join(removed[:20])
-            )
+        removed = sweep(server.tenant(account_id), server.clock.now())
+        if removed:
+            shown = ", ".join(removed[:SHOWN])
+            logger.info("account %s: freed the space of %d things: %s", account_id, len(removed), shown)
