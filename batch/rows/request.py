@@ -198,7 +198,9 @@ class Decoder:
             raise _Refused(Code.INVALID_PARAMETER, problem, 400)
         if given in self._allowed_models:
             return given if given in self._engine_names else served
-        allowed = ", ".join(self._spec.engine_names)  # what they were loaded from is nobody's business
+        # A folder or an address that has names is not named: whoever sent the rows may know nothing of this machine.
+        names = (name for name in self._spec.allowed_models if name in self._engine_names or not _is_place(name))
+        allowed = ", ".join(names)
         message = f"model={shown(given)}: this job serves {allowed}; --row-model ignore runs the row on {served}"
         raise _Refused(Code.MODEL_MISMATCH, Problem("model", message), 404)
 
@@ -207,6 +209,11 @@ class Decoder:
             problem = forbidden_address(body)
             if problem is not None:
                 raise _Refused(Code.MEDIA_FORBIDDEN, problem, 400)
+
+
+def _is_place(name: str) -> bool:
+    """Whether a model's name says where it lies."""
+    return name.startswith(("/", ".", "~")) or "://" in name
 
 
 def template_of(spec: JobSpec) -> PromptTemplate | MessagesTemplate | None:

@@ -15,10 +15,12 @@ from batch.jobs.lease import claim
 from batch.jobs.store import JobStore
 from batch.planning.plan import make_plan
 from connectors.errors import Changed, NotFound, Unavailable
+from connectors.stores import cloud
 from connectors.stores.retry import Retried, retries
 from connectors.stores.store import create_once
 from pipelines.attempt.heartbeat import Pulse
 
+SMALLEST_PART_BYTES = 5 << 20  # of S3, but for the last one
 AFTER_APPLY: list[Fault] = ["lost_ack", "500_after"]
 
 
@@ -43,15 +45,18 @@ def test_a_create_that_lost_is_never_taken_for_ours(faulty: FaultyStore, fault: 
 
 @pytest.mark.parametrize("fault", ["lost_ack", "500_after", "503_before"])
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_parts_whose_answers_are_lost_make_one_whole_object(faulty: FaultyStore, method: str, fault: Fault) -> None:
-    content = os.urandom(40 << 20)
+def test_parts_whose_answers_are_lost_make_one_whole_object(
+    faulty: FaultyStore, method: str, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloud, "PART_BYTES", SMALLEST_PART_BYTES)
+    content = os.urandom(13 << 20)
     chunks = (content[at : at + (3 << 20)] for at in range(0, len(content), 3 << 20))
     faulty.proxy.plan(method, *[fault, None] * 5)
 
     faulty.store.create_from("k", chunks)
 
     assert faulty.direct.get("k") == content
-    assert not faulty.store.create_from("k", (b"x" * (20 << 20) for _ in range(2)))
+    assert not faulty.store.create_from("k", (b"x" * (6 << 20) for _ in range(2)))
     assert faulty.direct.get("k") == content
 
 

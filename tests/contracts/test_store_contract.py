@@ -37,7 +37,7 @@ def test_create_refuses_empty_content(store: Store) -> None:
         store.get("k")
 
 
-@pytest.mark.parametrize("sizes", [[1], [0, 3, 0], [5 << 20] * 3, [7 << 20] * 8])
+@pytest.mark.parametrize("sizes", [[1], [0, 3, 0], [5 << 20] * 3, [9 << 20] * 4])
 def test_content_in_chunks_is_created_once_and_whole(store: Store, sizes: list[int]) -> None:
     chunks = [bytes([65 + n]) * size for n, size in enumerate(sizes)]
 

@@ -36,7 +36,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     ("words", "offered"),
     [
         ("re", ["resume", "results"]),
-        ("get ", ["dataset", "batch-inference-job"]),
+        ("get ", ["dataset", "batch-inference-job", "account", "model"]),
         ("get d", ["dataset"]),
         ("get dataset qu", ["questions", "quotes"]),
         ("-w elsewhere get dataset ", ["others"]),
@@ -50,7 +50,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         ("run in", ["file:in"]),
         ("run in.jsonl --output ou", ["dir:ou"]),
         ("-w ftp://host get dataset ", []),
-        ("update bij ", ["dataset"]),
+        ("update bij ", ["dataset", "account", "model"]),
     ],
 )
 def test_what_may_follow_is_offered(call: CommandLine, words: str, offered: list[str]) -> None:

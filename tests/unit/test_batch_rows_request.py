@@ -200,6 +200,11 @@ def test_a_row_for_another_model_is_told_what_to_do() -> None:
     assert (failure.code, failure.status_code, failure.custom_id) == (Code.MODEL_MISMATCH, 404, "a")
     assert 'model="gpt-4o"' in failure.message
     assert "tiny, small, tiny-1, sums" in failure.message
+    for place in ("/srv/models/tiny", "s3://bucket/tiny"):
+        failure = failure_of(chat_line(model="gpt-4o"), model=place, served_model_names=("small",))
+        assert "serves small;" in failure.message
+        failure = failure_of(chat_line(model="gpt-4o"), model=place)
+        assert f"serves {place};" in failure.message
     assert "--row-model ignore" in failure.message
     assert server_answer(failure)["type"] == "NotFoundError"
 
