@@ -20,7 +20,7 @@ from batch.server.admin.models import ServedModel
 from batch.server.admin.root import ServerRoot
 from batch.server.server import BatchServer
 
-MODEL = "echo-1"
+MODEL, SOURCE = "echo-1", "/nowhere/models/echo"
 ENDED = ("completed", "failed", "expired", "cancelled")
 START_LIMIT_S = 60
 
@@ -86,7 +86,7 @@ def serving(folder: Path, *flags: str, engine_args: dict[str, Any] | None = None
 def register(found: Serving, name: str, engine_args: dict[str, Any]) -> None:
     """A model that echoes."""
     at = "2026-01-01T00:00:00.000000Z"
-    found.server.models.create(ServedModel(name, "none", at, engine="echo", engine_args=engine_args))
+    found.server.models.create(ServedModel(name, SOURCE, at, engine="echo", engine_args=engine_args))
 
 
 @pytest.fixture(scope="module")

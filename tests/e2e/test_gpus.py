@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 GPUS = 2
 MANY = 16_000
 """Rows of more shards than the engine that is up first takes at once."""
-RUN = ("run", "in.jsonl", "--model", "m", "--engine", "echo", "--engine-arg", "delay_s=0.3", "--output", "out")
+RUN = ("run", "in.jsonl", "--model", "m", "--engine", "echo", "--output", "out")
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +28,11 @@ def on_cluster(person: dict[str, str], gpu_cluster: str, tmp_path: Path) -> Term
     return Terminal(tmp_path, person, ray=gpu_cluster)
 
 
-def run(terminal: Terminal, *words: str, rows: int = 600) -> tuple[set[str], str]:
+def run(terminal: Terminal, *words: str, rows: int = 600, delay_s: float = 0.3) -> tuple[set[str], str]:
     """Run a job to its good end; return the names of the engines that committed, and the GPUs the last one had."""
     lines = (json.dumps({"custom_id": f"row-{n:05d}", "prompt": f"number {n}"}) for n in range(rows))
     (terminal.folder / "in.jsonl").write_text("\n".join(lines) + "\n")
-    ended = terminal.run(*RUN, *words)
+    ended = terminal.run(*RUN, "--engine-arg", f"delay_s={delay_s}", *words)
     assert ended.returncode == 0, ended.stderr
     output = Output(terminal.folder / "out")
     assert [row["custom_id"] for row in output.rows("results")] == [f"row-{n:05d}" for n in range(rows)]
@@ -41,7 +41,8 @@ def run(terminal: Terminal, *words: str, rows: int = 600) -> tuple[set[str], str
 
 
 def test_a_cluster_gets_an_engine_for_each_gpu(on_cluster: Terminal) -> None:
-    engines, gpus = run(on_cluster, "--engine-arg", "gpus=1", rows=MANY)
+    # So slow that the second engine comes in time, however busy the machine is.
+    engines, gpus = run(on_cluster, "--engine-arg", "gpus=1", rows=MANY, delay_s=0.6)
 
     assert len(engines) == GPUS
     assert gpus in {"0", "1"}
