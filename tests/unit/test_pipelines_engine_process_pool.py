@@ -205,13 +205,14 @@ def test_a_prestarted_host_that_is_dismissed_keeps_what_it_has_answered(
 @pytest.mark.usefixtures("hosts")
 def test_a_prestarted_process_that_is_dismissed_before_it_is_there_ends_when_it_is(tmp_path: Path) -> None:
     job = planned_job(rows(3), root=str(tmp_path), engine="echo")
-    before = {process.pid for process in hosts_alive()}
+    before = {process.pid for process in descendants(os.getpid())}
     prestarted = Pool().prestart(assignment(job, 0))
 
     prestarted.dismiss()
 
     assert prestarted.take() is None
-    check_gone(lambda: [process for process in hosts_alive() if process.pid not in before], GONE_WITHIN_S)
+    # By its pid: it may have no name yet.
+    check_gone(lambda: [each for each in descendants(os.getpid()) if each.pid not in before], GONE_WITHIN_S)
 
 
 def test_a_host_ends_with_the_connection_of_its_actor(hosts: PoolAddress, tmp_path: Path) -> None:
