@@ -61,7 +61,7 @@ def test_what_is_asked_for_again_after_a_kill_is_made_once(tmp_path: Path, monke
 @pytest.mark.ray
 def test_a_job_outlives_its_server_and_the_next_one_takes_it_up(tmp_path: Path) -> None:
     with serving(tmp_path / "root") as found:
-        register(found, "slow", {"delay_s": 2.0})
+        register(found, "slow", {"delay_s": 20.0})
         client = found.client(max_retries=50)
         batches = [submitted(client, model) for model in ("slow", MODEL)]
         until(lambda: seen(client, batches[0].id)["request_counts"]["total"] == 30)
