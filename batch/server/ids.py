@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+RETRIED_WITHIN = timedelta(minutes=10)
+"""A client that sends a request again does so within this time."""
 Token = Callable[[], str]
 """Draws 24 hexadecimal digits."""
 
@@ -18,6 +20,11 @@ class Ids:
     def new(self, prefix: str, now: datetime) -> str:
         """`<prefix><8 digits of the time><24 random digits>`."""
         return f"{prefix}{_time_digits(now)}{self._token()}"
+
+
+def is_id(prefix: str, text: str) -> bool:
+    """Whether a text may be an id of that prefix."""
+    return text.startswith(prefix) and text.removeprefix(prefix).isalnum() and text.isascii()
 
 
 def first_since(prefix: str, at: datetime) -> str:

@@ -161,11 +161,16 @@ def has_failed(record: JobRecord) -> bool:
     return record.state is JobState.FAILED and (not record.may_resume or record.attempts >= MAX_FAILED_ATTEMPTS)
 
 
+def has_ended(record: JobRecord) -> bool:
+    """Whether the job is at its end, with a ledger or without one."""
+    return record.manifest is not None or has_failed(record)
+
+
 def _forget_deleted(tenant: Tenant) -> None:
     """Remove what leads to the jobs that were deleted and have ended since."""
     for job_id in tenant.submissions.deleted():
         record = tenant.jobs.get(job_id)
-        if record is None or record.manifest is not None or has_failed(record):
+        if record is None or has_ended(record):
             tenant.forget_job(job_id)
 
 

@@ -19,7 +19,7 @@ from batch.errors import JobFailed, UsageError
 from batch.records.shelf import Shelf
 from connectors.errors import NotFound
 from connectors.stores.registry import open_store
-from connectors.stores.store import Store
+from connectors.stores.store import Store, pieces
 from connectors.uri import join, parse_uri
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -121,9 +121,9 @@ class Workspace:
         except NotFound:
             return None
 
-    def read_file(self, dataset_id: str, name: str, start: int, end: int) -> bytes:
-        """Bytes [start, end) of a file of a dataset. NotFound."""
-        return self._store.get_range(_folder(dataset_id) + name, start, end)
+    def read_file(self, dataset_id: str, name: str, start: int, end: int) -> Iterator[bytes]:
+        """Bytes [start, end) of a file of a dataset, piece by piece. NotFound."""
+        return pieces(self._store, _folder(dataset_id) + name, start, end)
 
     def dataset(self, dataset_id: str) -> DatasetRecord | None:
         """A dataset's record; None when there is none."""

@@ -103,6 +103,12 @@ def in_parts(chunks: Iterable[bytes], part_bytes: int) -> Iterator[bytes]:
         yield bytes(held)
 
 
+def pieces(store: Store, key: str, start: int, end: int) -> Iterator[bytes]:
+    """Bytes [start, end) of an object, OPEN_BUFFER_BYTES at a time. Raises NotFound."""
+    for at in range(start, end, OPEN_BUFFER_BYTES):
+        yield store.get_range(key, at, min(at + OPEN_BUFFER_BYTES, end))
+
+
 class RangeFile(io.RawIOBase):
     """A seekable stream made of range reads. Knows nothing of the store behind `read_range`."""
 

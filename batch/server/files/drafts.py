@@ -16,7 +16,6 @@ from batch.server.files.passing import Passing
 from batch.server.refusal import Refused, invalid, not_there
 from batch.workspace.store import DatasetFile, DatasetRecord, Origin, Workspace, checked_id
 
-READ_BYTES = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,199}")
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".csv")
 _DRAFTS = "drafts/"
@@ -129,8 +128,8 @@ class Drafts:
 
     def _digest(self, dataset_id: str, name: str) -> str:
         digest = hashlib.sha256()
-        for at in range(0, self._workspace.file_size(dataset_id, name) or 0, READ_BYTES):
-            digest.update(self._workspace.read_file(dataset_id, name, at, at + READ_BYTES))
+        for piece in self._workspace.read_file(dataset_id, name, 0, self._workspace.file_size(dataset_id, name) or 0):
+            digest.update(piece)
         return digest.hexdigest()
 
 

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from batch.clock import Clock, parse_rfc3339, rfc3339
 from batch.errors import JobFailed
 from batch.layout import PartKind
-from batch.records.manifest import Manifest
 from batch.records.objects import PART_KINDS, Part
 from batch.records.shelf import Shelf
 from batch.records.state import JobRecord
@@ -19,11 +18,10 @@ from batch.server.jobs.submissions import Submissions
 from batch.server.refusal import not_there
 from connectors.errors import NotFound
 from connectors.stores.registry import open_store
+from connectors.stores.store import pieces
 
 _PREFIXES: dict[PartKind, str] = {"results": "file-out-", "errors": "file-err-"}
 _DELETED = "deleted/"
-
-READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +52,7 @@ class Output:
             if first >= last:
                 continue
             digest = hashlib.sha256()
-            for at in range(first, last, READ_BYTES):
-                piece = store.get_range(part.key, at, min(at + READ_BYTES, last))
+            for piece in pieces(store, part.key, first, last):
                 digest.update(piece)
                 yield piece
             if last - first == part.bytes and digest.hexdigest() != part.sha256:
@@ -171,6 +168,6 @@ def _tombstone(file_id: str) -> str:
 
 def output_of(record: JobRecord, kind: PartKind) -> Output | None:
     """The results or errors of a job; None while it has not ended, and where it has none."""
-    manifest: Manifest | None = record.manifest
+    manifest = record.manifest
     parts = () if manifest is None else (manifest.results if kind == "results" else manifest.errors)
     return Output(record.spec.output, kind, parts) if parts else None

@@ -13,15 +13,12 @@ from http import HTTPStatus
 from batch.clock import Clock, parse_rfc3339, rfc3339
 from batch.records.shelf import Shelf
 from batch.server.files.passing import Passing
-from batch.server.ids import Ids, first_since
+from batch.server.ids import RETRIED_WITHIN, Ids, first_since, is_id
 from batch.server.refusal import Refused, not_there
 from batch.workspace.store import DatasetFile, DatasetRecord, Origin, Workspace
 
 CONTENT = "content.jsonl"
 PREFIX = "file-"
-READ_BYTES = 1 << 20
-RETRIED_WITHIN = timedelta(minutes=10)
-"""A client that tries again does so within this time."""
 _FILES = "files/"
 
 
@@ -104,7 +101,7 @@ class Files:
     def get(self, file_id: str) -> UploadedFile:
         """The file. Refused also when it has expired."""
         # The store is asked each time: another server may have deleted it.
-        file = self._shelf.get(UploadedFile, _place(file_id)) if _is_id(file_id) else None
+        file = self._shelf.get(UploadedFile, _place(file_id)) if is_id(PREFIX, file_id) else None
         if file is None or file.has_expired(self._clock.now()):
             raise not_there("File object", file_id)
         return file
@@ -133,8 +130,7 @@ class Files:
 
     def read(self, file: UploadedFile, start: int, end: int) -> Iterator[bytes]:
         """Bytes [start, end) of its content, piece by piece."""
-        for at in range(start, end, READ_BYTES):
-            yield self._workspace.read_file(file.file_id, CONTENT, at, min(at + READ_BYTES, end))
+        return self._workspace.read_file(file.file_id, CONTENT, start, end)
 
     def _keep(self, file: UploadedFile) -> UploadedFile:
         """The file that stands; the record first, by which a retry finds it, whatever is not done yet."""
@@ -166,10 +162,6 @@ class Files:
 
 def _identity(file: UploadedFile) -> tuple[str, str, str]:
     return file.filename, file.purpose, file.sha256
-
-
-def _is_id(text: str) -> bool:
-    return text.startswith(PREFIX) and text.removeprefix(PREFIX).isalnum() and text.isascii()
 
 
 def _place(file_id: str) -> str:

@@ -16,12 +16,12 @@ from http import HTTPStatus
 from batch.clock import Clock, parse_rfc3339, rfc3339
 from batch.records.shelf import Shelf
 from batch.server.files.uploaded import Description, Files, UploadedFile
-from batch.server.ids import Ids
+from batch.server.ids import Ids, is_id
 from batch.server.refusal import Refused, invalid, not_there
+from connectors.stores.store import pieces
 
 PREFIX = "upload_"
 LIFE = timedelta(hours=1)
-READ_BYTES = 1 << 20
 
 
 class UploadStatus(StrEnum):
@@ -92,7 +92,7 @@ class Uploads:
 
     def get(self, upload_id: str) -> Standing:
         """The upload."""
-        upload = self._shelf.get(Upload, _place(upload_id)) if _is_id(PREFIX, upload_id) else None
+        upload = self._shelf.get(Upload, _place(upload_id)) if is_id(PREFIX, upload_id) else None
         if upload is None:
             raise not_there("upload", upload_id)
         end = self._shelf.get(_End, _end_place(upload_id))
@@ -158,8 +158,7 @@ class Uploads:
             )
         digest = hashlib.md5(usedforsecurity=False)
         for key in keys:
-            for at in range(0, found[key], READ_BYTES):
-                piece = store.get_range(key, at, at + READ_BYTES)
+            for piece in pieces(store, key, 0, found[key]):
                 digest.update(piece)
                 yield piece
         if md5 is not None and md5.lower() != digest.hexdigest():
@@ -183,10 +182,6 @@ class Uploads:
             self._shelf.delete(key)
 
 
-def _is_id(prefix: str, text: str) -> bool:
-    return text.startswith(prefix) and text.removeprefix(prefix).isalnum() and text.isascii()
-
-
 def _place(upload_id: str) -> str:
     return f"uploads/{upload_id}/upload.json"
 
@@ -200,6 +195,6 @@ def _parts_of(upload_id: str) -> str:
 
 
 def _part_place(upload_id: str, part_id: str) -> str:
-    if not _is_id("part_", part_id):
+    if not is_id("part_", part_id):
         raise invalid("part_ids", f"No such part of this upload: {part_id}")
     return f"{_parts_of(upload_id)}{part_id}"

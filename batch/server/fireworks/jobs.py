@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 from pydantic import Field
 
 from batch.errors import UsageError
@@ -15,10 +13,10 @@ from batch.records.state import JobRecord
 from batch.sdk.job_fields import JOBS, STATE_PREFIX
 from batch.server.fireworks.call import Call, bare_id
 from batch.server.fireworks.objects import Body, Json, job_object, state_of
-from batch.server.jobs.submissions import Submission
+from batch.server.jobs.submissions import Submission, digest_of
 from batch.server.quotas import check_job
 from batch.server.refusal import Refused, invalid, not_there
-from batch.server.scheduler import has_failed
+from batch.server.scheduler import has_ended
 from batch.server.tenant import Asked, Tenant
 from batch.spec.parameters import InferenceParameters
 from batch.workspace.listing import Listing, Query
@@ -32,7 +30,7 @@ _MAX_PRIORITY = 100
 
 def _states(record: JobRecord) -> tuple[str, str]:
     """The state as it is shown, without and with the prefix of the wire."""
-    shown = state_of(record, is_final=_is_final(record))
+    shown = state_of(record, is_final=has_ended(record))
     return shown.removeprefix(STATE_PREFIX), shown
 
 
@@ -57,7 +55,7 @@ def create_job(call: Call, account_id: str, body: CreateJob, given_id: str) -> J
     """Make a job. The same request under the same id, or sent again by a client that retries, gets the same job."""
     call.caller.check_may_change()
     tenant = call.tenant(account_id)
-    digest = hashlib.sha256(orjson.dumps(body.model_dump(), option=orjson.OPT_SORT_KEYS)).hexdigest()
+    digest = digest_of(body.model_dump())
     own_id = given_id and tenant.workspace.bare_id("batchInferenceJobs", given_id)
     submission = _submission(call, tenant, body, digest, own_id)
     if submission.request_digest != digest:
@@ -110,7 +108,7 @@ def shown_job(call: Call, tenant: Tenant, record: JobRecord) -> Json:
         tenant.submissions.get(record.job_id),
         tenant.workspace,
         message=tenant.message(record, call.server.places) or call.why_waiting(tenant.account_id, record.job_id),
-        is_final=_is_final(record),
+        is_final=has_ended(record),
         is_deleted=tenant.submissions.is_deleted(record.job_id),
     )
 
@@ -191,7 +189,3 @@ def _duration_s(text: str) -> float:
     if found is None or not int(found[1]):
         raise invalid("maxJobDuration", f"{text!r} is no duration such as 86400s or 24h.")
     return float(int(found[1]) * _SECONDS[found[2]])
-
-
-def _is_final(record: JobRecord) -> bool:
-    return record.manifest is not None or has_failed(record)

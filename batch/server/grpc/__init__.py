@@ -1,1 +1,1 @@
-"""The face of the Build SDK: ten methods over gRPC. grpcio and protobuf are imported here only. Knows no HTTP."""
+"""The face of the Build SDK: its methods over gRPC. grpcio and protobuf are imported here only. Knows no HTTP."""

@@ -1,6 +1,7 @@
 """The messages of the service `gateway.Gateway`, as far as the Build SDK's batch calls need them.
 
-Field names and numbers are the wire's (docs/server.md); fields that are not here are passed over by both sides.
+Field names and numbers are those of the client's own messages (fireworks-ai 0.19.20). Both sides pass over fields that
+are not here.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def grpc_server(
 
 
 class _Service:
-    """The ten methods."""
+    """The methods of the table, over one server."""
 
     def __init__(self, server: BatchServer, base_url: str, asks_for_keys: bool, why_waiting: WhyWaiting) -> None:
         self._server = server

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from batch import __version__
+from batch.server.fireworks.call import WhyWaiting
 from batch.server.http.callers import Door
 from batch.server.http.envelope import Envelope
 from batch.server.http.errors import render_errors
@@ -19,7 +19,6 @@ from batch.server.server import BatchServer
 
 FORM_BYTES = 64 << 10
 """What a form has besides its file."""
-WhyWaiting = Callable[[str, str], str]
 
 
 def make_app(server: BatchServer, *, asks_for_keys: bool, why_waiting: WhyWaiting) -> ASGIApp:

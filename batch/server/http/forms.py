@@ -21,7 +21,6 @@ from batch.server.refusal import Refused
 
 MAX_FIELD_BYTES = 64 << 10
 MAX_PARTS = 32
-MAX_HEADERS_BYTES = 16 << 10
 
 
 @contextmanager

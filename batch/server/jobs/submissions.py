@@ -5,14 +5,17 @@ Knows no face.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import Any
+
+import orjson
 
 from batch.records.shelf import Shelf
-from batch.server.ids import first_since
+from batch.server.ids import RETRIED_WITHIN, first_since
 
-RETRIED_WITHIN = timedelta(minutes=10)
 _SUBMISSIONS, _BY_KEY, _DELETED = "submissions/", "idempotency/", "deletions/"
 
 
@@ -99,6 +102,11 @@ class Submissions:
         for key in list(self._shelf.keys(_SUBMISSIONS + prefix)):
             if key >= earliest and (found := self._shelf.get(Submission, key)) is not None:
                 yield found
+
+
+def digest_of(request: dict[str, Any]) -> str:
+    """What tells a request from every other one."""
+    return hashlib.sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _place(job_id: str) -> str:

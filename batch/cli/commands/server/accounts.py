@@ -10,7 +10,7 @@ from batch.cli.commands.server.root import existing_account, print_all, root_opt
 from batch.cli.output.resources import Fields, ListFlags, list_options, render, resource_output
 
 if TYPE_CHECKING:
-    from batch.server.server import BatchServer
+    from batch.server.admin.root import Account
 
 
 @click.command()
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 @resource_output
 def create(account_id: str, display_name: str, root: str, mode: str) -> None:
     """Create an account: whose datasets and jobs stand together. One that is there stays as it is."""
-    server = server_at(root)
-    server.create_account(account_id, display_name)
-    click.echo(render(_fields(server, account_id), mode))
+    click.echo(render(_fields(server_at(root).create_account(account_id, display_name)), mode))
 
 
 @click.command()
@@ -31,9 +29,7 @@ def create(account_id: str, display_name: str, root: str, mode: str) -> None:
 @resource_output
 def get(account_id: str, root: str, mode: str) -> None:
     """Show an account and its limits."""
-    server = server_at(root)
-    existing_account(server, account_id)
-    click.echo(render(_fields(server, account_id), mode))
+    click.echo(render(_fields(existing_account(server_at(root), account_id)), mode))
 
 
 @click.command()
@@ -49,11 +45,10 @@ def update(account_id: str, root: str, mode: str, **given: Any) -> None:
     from dataclasses import replace
 
     server = server_at(root)
-    existing_account(server, account_id)
-    account = server.root.account(account_id)
-    assert account is not None
-    server.root.update_account(replace(account, **{name: value for name, value in given.items() if value is not None}))
-    click.echo(render(_fields(server, account_id), mode))
+    changes = {name: value for name, value in given.items() if value is not None}
+    account = replace(existing_account(server, account_id), **changes)
+    server.root.update_account(account)
+    click.echo(render(_fields(account), mode))
 
 
 @click.command("list")
@@ -63,14 +58,14 @@ def update(account_id: str, root: str, mode: str, **given: Any) -> None:
 def list_(root: str, mode: str, **given: Any) -> None:
     """List the accounts of a server."""
     server = server_at(root)
-    items = (_fields(server, own_id) for own_id in server.root.account_ids())
+    found = (server.root.account(own_id) for own_id in server.root.account_ids())
+    items = (_fields(account) for account in found if account is not None)
     columns = ("id", "create_time", "max_unfinished_jobs", "max_stored_bytes", "max_priority", "display_name")
     print_all(items, ListFlags(**given), mode, collection="accounts", columns=columns)
 
 
-def _fields(server: BatchServer, account_id: str) -> Fields:
+def _fields(account: Account) -> Fields:
     from dataclasses import asdict
 
-    account = server.root.account(account_id)
-    shown = {} if account is None else asdict(account)
-    return {"id": shown.pop("account_id", account_id), "create_time": shown.pop("created_at", "")} | shown
+    shown = asdict(account)
+    return {"id": shown.pop("account_id"), "create_time": shown.pop("created_at")} | shown

@@ -35,7 +35,7 @@ def create(**given: Any) -> None:
     server = server_at(given["root"])
     life_s = given["expires_in"]
     secret, key = server.keys.create(
-        existing_account(server, given["account"]),
+        existing_account(server, given["account"]).account_id,
         user_id=given["user"],
         role=Role(given["role"]),
         display_name=given["display_name"],
@@ -52,7 +52,7 @@ def create(**given: Any) -> None:
 def list_(account: str, root: str, mode: str, **given: Any) -> None:
     """List the API keys of an account, without the keys themselves."""
     server = server_at(root)
-    items = (_fields(key) for key in server.keys.of_account(existing_account(server, account)))
+    items = (_fields(key) for key in server.keys.of_account(existing_account(server, account).account_id))
     columns = ("id", "prefix", "user", "role", "create_time", "expire_time", "display_name")
     print_all(items, ListFlags(**given), mode, collection="api_keys", columns=columns)
 
@@ -64,7 +64,7 @@ def list_(account: str, root: str, mode: str, **given: Any) -> None:
 def delete(key_id: str, account: str, root: str) -> None:
     """Delete an API key: within a minute it lets nobody in."""
     server = server_at(root)
-    if not server.keys.delete(existing_account(server, account), key_id):
+    if not server.keys.delete(existing_account(server, account).account_id, key_id):
         raise UsageError(f"Account {account!r} has no API key {key_id!r}; `batchctl list api-keys` shows their ids.")
     click.echo(f"Deleted API key {key_id}.")
 

@@ -84,14 +84,13 @@ def delete(name: str, root: str) -> None:
 def _asked(server: BatchServer, name: str, given: dict[str, Any]) -> ServedModel:
     from batch.clock import rfc3339
     from batch.server.admin.models import ServedModel
-    from batch.spec.engine_arguments import check_engine_args
 
     return ServedModel(
         name=name,
         source=_whole(given["source"]),
         created_at=rfc3339(server.clock.now()),
         engine=given["engine"],
-        engine_args=check_engine_args(given["engine"], engine_arguments(given["engine_arg"])),
+        engine_args=dict(engine_arguments(given["engine_arg"])),
         base=given["lora_base"],
         replicas=given["replicas"] or "",
         display_name=given["display_name"],

@@ -12,6 +12,7 @@ from batch.cli.output.resources import Fields, ListFlags, print_pages
 from batch.errors import UsageError
 
 if TYPE_CHECKING:
+    from batch.server.admin.root import Account
     from batch.server.server import BatchServer
     from batch.workspace.listing import Page, Query
 
@@ -34,15 +35,16 @@ def server_at(root: str) -> BatchServer:
     return BatchServer(ServerRoot(root))
 
 
-def existing_account(server: BatchServer, account_id: str) -> str:
-    """The id of an account that there is. UsageError."""
-    if server.root.account(account_id) is None:
+def existing_account(server: BatchServer, account_id: str) -> Account:
+    """The account. UsageError: there is none."""
+    account = server.root.account(account_id)
+    if account is None:
         known = ", ".join(server.root.account_ids()) or "none"
         raise UsageError(
             f"There is no account {account_id!r} in {server.root.uri} (there are: {known}); "
             f"`batchctl create account {account_id}` makes it."
         )
-    return account_id
+    return account
 
 
 def print_all(items: Iterable[Fields], flags: ListFlags, mode: str, *, collection: str, columns: Sequence[str]) -> None:

@@ -22,7 +22,6 @@ from batch.server.tenant import Tenant
 
 router = APIRouter(prefix=TRANSFERS, tags=["transfers"], responses=FIREWORKS_FAILURES)
 
-READ_BYTES = 1 << 20
 _KINDS: dict[str, PartKind] = {RESULTS_NAME: "results", ERRORS_NAME: "errors"}
 
 
@@ -58,8 +57,7 @@ def get_file(  # noqa: PLR0913, PLR0917 - the parts of the address
         return StreamingResponse(_lines(tenant, record.source_job_id, name), media_type="application/octet-stream")
 
     def read(start: int, end: int) -> Iterator[bytes]:
-        for at in range(start, end, READ_BYTES):
-            yield tenant.workspace.read_file(dataset_id, name, at, min(at + READ_BYTES, end))
+        return tenant.workspace.read_file(dataset_id, name, start, end)
 
     return download(request, read, size_bytes=size, etag=f"{dataset_id}-{size}", filename=name)
 

@@ -7,7 +7,6 @@ import re
 from http import HTTPStatus
 from typing import Annotated, Any
 
-import orjson
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -24,10 +23,10 @@ from batch.server.http.callers import Changing, Looking, is_retry, open_tenant, 
 from batch.server.http.errors import OPENAI_FAILURES
 from batch.server.http.openai.files import life_s
 from batch.server.http.openai.objects import PURPOSE, batch_object, page
-from batch.server.jobs.submissions import Submission
+from batch.server.jobs.submissions import Submission, digest_of
 from batch.server.quotas import check_job
 from batch.server.refusal import Refused, invalid, not_there
-from batch.server.scheduler import has_failed
+from batch.server.scheduler import has_ended
 from batch.server.server import BatchServer
 from batch.server.tenant import Asked, Tenant, priority_of
 from batch.spec.engine_config import EngineConfig
@@ -67,7 +66,7 @@ def create_batch(request: Request, caller: Changing, body: CreateBatch) -> Json:
     window_s = _checked(body)
     file = _input_file(tenant, body.input_file_id)
     engine = _engine(server, file.model)
-    digest = hashlib.sha256(orjson.dumps(body.model_dump(), option=orjson.OPT_SORT_KEYS)).hexdigest()
+    digest = digest_of(body.model_dump())
     now = server.clock.now()
     sent = tenant.submissions.sent_before(PREFIX, digest, now) if is_retry(request) else None
     metadata = body.metadata or {}
@@ -134,7 +133,7 @@ def cancel_batch(request: Request, caller: Changing, batch_id: str) -> Json:
     server, tenant = server_of(request), tenant_of(request, caller)
     record = _existing(tenant, batch_id)
     store = tenant.jobs.store(batch_id)
-    if record.manifest is None and store is not None and not has_failed(record):
+    if store is not None and not has_ended(record):
         store.request_stop(Stop(StopState.CANCELLED, f"Cancelled by {caller.name}.", rfc3339(server.clock.now())))
         tenant.jobs.forget(batch_id)
         server.submitted.set()
@@ -211,5 +210,5 @@ def _existing(tenant: Tenant, batch_id: str) -> JobRecord:
 def _shown(request: Request, caller: Caller, record: JobRecord, tenant: Tenant) -> Json:
     told = tenant.message(record, server_of(request).places)
     message = told or request.app.state.why_waiting(caller.account_id, record.job_id)
-    is_final = record.manifest is not None or has_failed(record)
+    is_final = has_ended(record)
     return batch_object(record, tenant.submissions.get(record.job_id), message=message, is_final=is_final)
